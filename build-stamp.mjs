@@ -3,7 +3,7 @@
  * and of each file that decides how names resolve.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -70,6 +70,11 @@ export class Stamp {
     );
   }
 
+  /** Forgets the last build: its outputs are others now. */
+  async remove() {
+    await rm(this.#path, { force: true });
+  }
+
   /** Writes the stamp of a build that has read `inputs` and written `outputs`. */
   async write(inputs, outputs) {
     const files = await sourceFiles();
@@ -77,6 +82,7 @@ export class Stamp {
       ...inputs,
       ...SETTINGS,
       own('build.mjs'),
+      own('build-modules.mjs'),
       own('build-stamp.mjs'),
       ...files.filter((file) => file.endsWith('package.json')),
     ];

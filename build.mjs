@@ -5,12 +5,17 @@
  *
  * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those, and no zips.
  * With names, a program is built only when one of its sources has changed since the last time.
+ *
+ * `--modules DIR` adds the service modules of a directory to the companion, and to the functions that call methods; then
+ * everything that is asked for is built anew.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { strToU8, zipSync } from 'fflate';
+import { modulesOf } from './build-modules.mjs';
 import { Stamp } from './build-stamp.mjs';
 
 /**
@@ -106,7 +111,37 @@ async function writePackage(directory, name, { main, start, dependencies }) {
   await write(`${directory}/package.json`, `${JSON.stringify(content, undefined, 2)}\n`);
 }
 
-const names = process.argv.slice(2);
+/** Ends the build because of what it was asked for. */
+function refuse(text) {
+  process.stderr.write(`${text}\n`);
+  process.exit(2);
+}
+
+function askedFor() {
+  try {
+    return parseArgs({ options: { modules: { type: 'string' } }, allowPositionals: true });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+const { positionals: names, values } = askedFor();
+/** The service modules that are deployed with the programs: path → bytes. */
+const modules =
+  values.modules === undefined
+    ? new Map()
+    : await modulesOf(values.modules).catch(({ message }) => refuse(message));
+
+/** Writes the service modules into a program. @returns the files, by their path in the program */
+async function writeModules(directory) {
+  const files = Object.fromEntries([...modules].map(([path, bytes]) => [`modules/${path}`, bytes]));
+  for (const [path, bytes] of Object.entries(files)) {
+    await mkdir(dirname(`${directory}/${path}`), { recursive: true });
+    await write(`${directory}/${path}`, bytes);
+  }
+  return files;
+}
+
 /** The names that are being built; none: everything. */
 let asked = names;
 const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one || name.startsWith(`${one}/`));
@@ -130,6 +165,7 @@ async function buildPrograms() {
     bundle({ ...functionSettings, entryPoints: Object.fromEntries(counterparts), outdir: 'dist' }),
   ]);
   if (!isAsked('companion/main')) return;
+  await writeModules('dist/companion');
   await writePackage('dist/companion', 'cmbs-companion', {
     main: 'main.js',
     start: 'node main.js',
@@ -153,17 +189,28 @@ async function functionCode({ withBus }) {
   return outputFiles[0].contents;
 }
 
+/** The program of the threads in which service modules run. */
+async function workerCode() {
+  const { outputFiles } = await bundle({
+    ...functionSettings,
+    entryPoints: ['shared/services/modules/worker.ts'],
+    write: false,
+  });
+  return outputFiles[0].contents;
+}
+
 async function buildFunctions() {
   const routes = await json('terraform/routes.json');
   const framework = await versionOf('functions', '@google-cloud/functions-framework');
   // Functions of an earlier build that the table no longer names would be deployed.
   await rm('dist/functions', { recursive: true, force: true });
-  const [withBus, withoutBus] = await Promise.all([
+  const [withBus, withoutBus, worker] = await Promise.all([
     functionCode({ withBus: true }),
     functionCode({ withBus: false }),
+    modules.size === 0 ? undefined : workerCode(),
   ]);
   await Promise.all(
-    routes.map(async ({ name, entryPoint, access }) => {
+    routes.map(async ({ name, entryPoint, access, callsMethods = false }) => {
       const directory = `dist/functions/${name}`;
       await mkdir(directory, { recursive: true });
       const code = access === 'bus' ? withBus : withoutBus;
@@ -177,9 +224,12 @@ async function buildFunctions() {
           dependencies: { '@google-cloud/functions-framework': framework },
         }),
       ]);
+      const hasModules = callsMethods && worker !== undefined;
+      const own = hasModules ? { ...(await writeModules(directory)), 'module-worker.js': worker } : {};
+      if (hasModules) await write(`${directory}/module-worker.js`, worker);
       if (asked.length > 0) return;
       const packageJson = await readFile(`${directory}/package.json`);
-      const files = { 'code.js': code, 'index.js': strToU8(index), 'package.json': packageJson };
+      const files = { 'code.js': code, 'index.js': strToU8(index), 'package.json': packageJson, ...own };
       await writeFile(`dist/functions/${name}.zip`, zipSync(files, { level: 6, mtime: ZIP_TIME }));
     }),
   );
@@ -187,10 +237,8 @@ async function buildFunctions() {
 
 const known = [...Object.keys(PROGRAMS), ...Object.keys(COUNTERPARTS), 'functions'];
 const unknown = names.find((one) => !known.some((name) => name === one || name.startsWith(`${one}/`)));
-if (unknown !== undefined) {
-  process.stderr.write(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.\n`);
-  process.exit(2);
-}
+if (unknown !== undefined) refuse(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.`);
+
 async function buildAsked() {
   await buildPrograms();
   if (isAsked('functions')) await buildFunctions();
@@ -203,7 +251,9 @@ for (const name of names) {
   inputs.length = 0;
   outputs.length = 0;
   const stamp = new Stamp(name);
-  if (await stamp.isCurrent()) continue;
+  if (modules.size === 0 && (await stamp.isCurrent())) continue;
   await buildAsked();
-  await stamp.write(inputs, outputs);
+  // The next build, without modules, has to remove them.
+  if (modules.size > 0) await stamp.remove();
+  else await stamp.write(inputs, outputs);
 }

@@ -9,6 +9,7 @@ import {
   codecsOf,
   type ServiceModule,
   type Services,
+  type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
 import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
@@ -28,7 +29,7 @@ export interface CompanionAdditions {
   readonly services?: readonly ServiceModule[];
   /** Additions to the modules of `CMBS_MODULES_DIR`. */
   readonly modules?: ModuleAdditions;
-  /** Codecs besides JSON-RPC. */
+  /** Codecs besides JSON-RPC and XML-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
   readonly layers?: readonly LayerDefinition[];
@@ -49,10 +50,13 @@ export interface AssemblyOptions extends CompanionAdditions {
     | 'CMBS_INBOX_LIMIT'
     | 'CMBS_INBOX_BYTES'
     | 'CMBS_DEBUG_FAULTS'
+    | 'CMBS_SLOW_CALL_MS'
   >;
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: NewId;
+  /** Where callers log in by `system.auth`; the method is refused when absent. */
+  readonly sessions?: Sessions | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -86,13 +90,21 @@ export class CompanionAssembly {
     const { CMBS_DEBUG_FAULTS: debugFaults } = options.config;
     if (debugFaults)
       options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
-    this.services = standardServices({ clock, newId, authorize, debugFaults });
+    this.metrics = prometheusMetrics();
+    this.services = standardServices({
+      clock,
+      newId,
+      authorize,
+      debugFaults,
+      histograms: this.metrics,
+      slowMs: options.config.CMBS_SLOW_CALL_MS,
+      sessions: options.sessions,
+    });
     const builtIn = domainModules(this.ports, this.services);
     for (const module of [...builtIn, ...services]) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);
-    this.metrics = prometheusMetrics();
     for (const [reason, n] of Object.entries(restarts)) this.metrics.add('cmbs_restarts_total', { reason }, n);
   }
 

@@ -161,9 +161,9 @@ export class Companion {
     },
     check_neighbors: async (path, _args, caller) => this.#discovery.check(await this.#localMember(path), caller),
     send: (_path, { sendId }, { signal }) => this.#outbox.attempt(sendId, signal),
-    execute: async (path, { message, runId }, { principal }) => {
-      const sender = this.#environment.uriOf(path);
-      return { outcome: await this.#execution.executeMessage(message, runId, { principal, sender }) };
+    execute: async (path, { message, runId }, { principal, trace }) => {
+      const caller = { principal, sender: this.#environment.uriOf(path), way: 'execute', trace } as const;
+      return { outcome: await this.#execution.executeMessage(message, runId, caller) };
     },
   };
 

@@ -20,7 +20,7 @@ import {
   type RpcResult,
 } from '@cmbs/shared/rpc';
 import type { SitePolicy } from '@cmbs/shared/sites';
-import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
+import { inSpan, parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 import type { Metrics } from './metrics';
 
 /** Bytes of a call to the control endpoint: its arguments are a few identifiers. */
@@ -166,8 +166,8 @@ export class Control {
     const { traceparent } = incoming.headers;
     const parent = parseTraceparent(typeof traceparent === 'string' ? traceparent : undefined);
     const call: { member?: string; action?: string } = {};
-    const answer = await inSpan({ name: 'perform', kind: 'server', parent }, () =>
-      this.#performed(incoming, call).catch((thrown: unknown) => this.#refusal(thrown, incoming)),
+    const answer = await inSpan({ name: 'perform', kind: 'server', parent }, (trace) =>
+      this.#performed(incoming, call, trace).catch((thrown: unknown) => this.#refusal(thrown, incoming)),
     );
     log.info('control call', {
       event: 'request',
@@ -180,7 +180,11 @@ export class Control {
     return answer;
   }
 
-  async #performed(incoming: IncomingMessage, call: { member?: string; action?: string }): Promise<Answer> {
+  async #performed(
+    incoming: IncomingMessage,
+    call: { member?: string; action?: string },
+    trace: Traceparent | undefined,
+  ): Promise<Answer> {
     const { verifier, expected, clock } = this.#options;
     // The caller is verified before the body is read.
     await verifier.verify(incoming.headers.authorization, expected);
@@ -200,7 +204,7 @@ export class Control {
     incoming.socket.once('close', leave);
     this.#callsInFlight += 1;
     try {
-      const caller = { principal: principal ?? ANONYMOUS, signal: gone.signal };
+      const caller = { principal: principal ?? ANONYMOUS, signal: gone.signal, trace };
       const reply = await companion.handle(member, action, checked.data, caller);
       return json(200, { reply: principal === undefined ? forRelease1(reply) : reply });
     } finally {

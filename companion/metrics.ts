@@ -1,14 +1,21 @@
-/** Counters and gauges in Prometheus' text format (docs/reference/metrics.md). */
-import type { Counters } from '@cmbs/shared';
-import { COUNTERS, GAUGES, type CounterName, type GaugeName } from '@cmbs/shared/metrics';
-import { Counter, Gauge, Registry } from 'prom-client';
+/** Counters, histograms and gauges in Prometheus' text format (docs/reference/metrics.md). */
+import type { Counters, Histograms } from '@cmbs/shared';
+import {
+  COUNTERS,
+  GAUGES,
+  HISTOGRAMS,
+  type CounterName,
+  type GaugeName,
+  type HistogramName,
+} from '@cmbs/shared/metrics';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Companion } from './companion';
 
 /** Gauges with a label have one value per value of the label. */
 type LabelledGauge = { [N in GaugeName]: (typeof GAUGES)[N] extends { label: string } ? N : never }[GaugeName];
 type SingleGauge = Exclude<GaugeName, LabelledGauge>;
 
-export interface Metrics extends Counters {
+export interface Metrics extends Counters, Histograms {
   /** Adds a gauge, which is read when metrics are asked for. */
   gauge(name: SingleGauge, read: () => number | Promise<number>): void;
   /** Adds a gauge with one value per value of its label. */
@@ -21,6 +28,7 @@ export interface Metrics extends Counters {
 export function prometheusMetrics(): Metrics {
   const registry = new Registry();
   const counters = new Map<CounterName, Counter>();
+  const histograms = new Map<HistogramName, Histogram>();
   return {
     contentType: registry.contentType,
     add(name, labels: Readonly<Record<string, string>> = {}, n = 1) {
@@ -31,6 +39,15 @@ export function prometheusMetrics(): Metrics {
         counters.set(name, counter);
       }
       counter.inc(labels, n);
+    },
+    observe(name, labels: Readonly<Record<string, string>>, value) {
+      let histogram = histograms.get(name);
+      if (histogram === undefined) {
+        const { labels: labelNames, help, bounds } = HISTOGRAMS[name];
+        histogram = new Histogram({ name, help, labelNames, buckets: [...bounds], registers: [registry] });
+        histograms.set(name, histogram);
+      }
+      histogram.observe(labels, value);
     },
     gauge(name, read) {
       const gauge: Gauge = new Gauge({

@@ -7,7 +7,6 @@ import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
-import type { Services } from '@cmbs/shared/services';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -22,6 +21,7 @@ import {
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
+import { ProgramSessions } from '@cmbs/functions/sessions';
 import { openEndpoint } from './endpoint';
 
 /** Milliseconds between two sweeps of expired documents, and documents that one transaction of a sweep removes. */
@@ -33,8 +33,6 @@ export interface Stack {
   readonly url: string;
   /** The functions, for another adapter beside the gateway. */
   readonly app: App;
-  /** The methods, for calls that do not come in messages. */
-  readonly services: Services;
   /** Stops within two seconds; requests and frames in flight are answered first. Idempotent. */
   close(): Promise<void>;
 }
@@ -71,11 +69,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
     return late.access.access.authorize(...asked);
   };
+  const sessions = ProgramSessions.of(config);
   const assembly = new CompanionAssembly({
     authorize: byRules,
     ...options,
     clock,
     newId,
+    sessions,
     zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
   });
   const { layers, authorize, metrics, schemes } = assembly;
@@ -104,6 +104,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
         layers,
+        services: assembly.services,
+        // The store has a lock, so no other process uses it.
+        isAlone: true,
         ...programs,
         authorize,
         clock,
@@ -124,6 +127,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       },
       config,
     );
+    sessions?.begin({ ...app, newId });
     closing.push(async () => app.categories.close());
     assembly.ports.open(app.ports);
     await app.categories.resume();
@@ -166,7 +170,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;
-    return { url: endpoint.url, app, services: assembly.services, close: () => (closed ??= close()) };
+    return { url: endpoint.url, app, close: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;

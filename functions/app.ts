@@ -3,7 +3,8 @@ import type { Authorize, Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Layers } from '@cmbs/shared/broker';
 import type { Domain } from '@cmbs/shared/domain';
-import type { Path, Renderings } from '@cmbs/shared/occi';
+import type { IdempotentRuns, Path, Renderings } from '@cmbs/shared/occi';
+import type { Services } from '@cmbs/shared/services';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
 
@@ -37,6 +38,10 @@ export interface App extends Domain {
   readonly authenticate: (request: OcciRequest) => Promise<Principal>;
   /** Decides operations that no part of the domain asks about. */
   readonly authorize: Authorize;
+  /** Requests with an `Idempotency-Key` that call methods. */
+  readonly runs: IdempotentRuns;
+  /** The methods that callers reach over HTTP. */
+  readonly services: Services;
   readonly renderings: Renderings;
   readonly clock: Clock;
   readonly log: Log;

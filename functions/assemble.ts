@@ -23,10 +23,18 @@ import type { Bus } from '@cmbs/shared/bus';
 import type { Config } from '@cmbs/shared/config';
 import { openDomain } from '@cmbs/shared/domain';
 import type { Rpc } from '@cmbs/shared/rpc';
-import { type Entity, type Extension, type Freshness, RENDERINGS, type Renderings } from '@cmbs/shared/occi';
-import { type Codecs, codecsOf } from '@cmbs/shared/services';
+import {
+  type Entity,
+  type Extension,
+  type Freshness,
+  IdempotentRuns,
+  RENDERINGS,
+  type Renderings,
+} from '@cmbs/shared/occi';
+import { type Codecs, codecsOf, type Services, standardServices } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
+import { RPC_DEADLINE_MS } from './handlers/rpc';
 import type { OcciRequest } from './request';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushHandler, type PushOptions } from './push-handler';
@@ -38,7 +46,11 @@ export interface Engines {
   readonly rpc: Rpc;
   /** The built-in layers when absent. */
   readonly layers?: Layers;
-  /** Formats of the calls that pushed messages carry; JSON-RPC alone when absent. */
+  /** The methods that callers reach over HTTP; the standard modules when absent. */
+  readonly services?: Services;
+  /** Whether no other process uses the store at the same time. */
+  readonly isAlone?: boolean;
+  /** Formats of the calls that pushed messages carry; JSON-RPC and XML-RPC when absent. */
   readonly codecs?: Codecs;
   readonly clock: Clock;
   /** Orders messages; a clock of this process alone when absent. */
@@ -92,6 +104,9 @@ export type AppConfig = Pick<
   | 'CMBS_IGNORED_QUERY'
 >;
 
+/** Milliseconds after which calls with an `Idempotency-Key` and without an answer count as cut off. */
+const RPC_RUN_MS = RPC_DEADLINE_MS + 10_000;
+
 /** Assembles the domain. The caller closes `categories` of the result, and the engines. */
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, clock, newId = randomId, log, counters = silentCounters } = engines;
@@ -121,6 +136,14 @@ export function assemble(engines: Engines, config: AppConfig): App {
     authenticate,
     authorize,
     layers,
+    runs: new IdempotentRuns({
+      store,
+      clock,
+      runner: newId(),
+      isAlone: engines.isAlone ?? false,
+      runMs: RPC_RUN_MS,
+    }),
+    services: engines.services ?? standardServices({ clock, newId, authorize }),
     renderings: engines.renderings ?? RENDERINGS,
     clock,
     log,

@@ -22,6 +22,7 @@ import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { programAccess } from './access';
+import { ProgramSessions } from './sessions';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
@@ -53,9 +54,9 @@ export interface CloudOptions {
   readonly schemes?: AddressSchemes;
   /** Renderings besides the built-in ones. */
   readonly renderings?: readonly Rendering[];
-  /** Service modules besides the standard ones, for pushed messages; the companion needs the same. */
+  /** Service modules besides the standard ones; the companion needs the same. */
   readonly services?: readonly ServiceModule[];
-  /** Codecs besides JSON-RPC, for pushed messages; the companion needs the same. */
+  /** Codecs besides JSON-RPC and XML-RPC, for pushed messages; the companion needs the same. */
   readonly codecs?: readonly Codec[];
   readonly limits?: CloudLimits;
 }
@@ -115,11 +116,14 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
+  const sessions = ProgramSessions.of(config);
   const services = standardServices({
     clock,
     newId,
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
+    sessions,
+    slowMs: config.CMBS_SLOW_CALL_MS,
   });
   const ports = new LatePorts();
   for (const module of [...domainModules(ports, services), ...modules]) services.register(module);
@@ -138,6 +142,7 @@ export async function cloudRuntime({
         bus,
         rpc,
         layers,
+        services,
         codecs: codecsOf(codecs),
         renderings: new Renderings(renderings),
         ...programs,
@@ -162,6 +167,7 @@ export async function cloudRuntime({
       config,
     );
     ports.open(app.ports);
+    sessions?.begin({ ...app, newId });
     return {
       app,
       publicUrl,

@@ -16,6 +16,8 @@ export interface DeployedFunction {
   readonly actions?: readonly string[];
   /** Query parameter, with any value, that selects the function. */
   readonly flag?: string;
+  /** Present for a function that is deployed with the service modules. */
+  readonly callsMethods?: true;
 }
 
 /** `member-start-l1` → `memberStartL1`. */
@@ -25,7 +27,7 @@ export function entryPointOf(name: string): string {
 
 /** In the order in which a request is matched; the last one answers what no other does. */
 export function deployedFunctions(): readonly DeployedFunction[] {
-  return ROUTES.map(({ name, paths, action, flag, summary, access }) => ({
+  return ROUTES.map(({ name, paths, action, flag, summary, access, callsMethods }) => ({
     name,
     entryPoint: entryPointOf(name),
     summary,
@@ -33,5 +35,6 @@ export function deployedFunctions(): readonly DeployedFunction[] {
     paths: paths.map((path) => path.replace('/{path}/…', '/{path=**}')),
     ...(action === undefined ? {} : { actions: action }),
     ...(flag === undefined ? {} : { flag }),
+    ...(callsMethods === undefined ? {} : { callsMethods }),
   }));
 }

@@ -13,7 +13,15 @@ export {
 export { boundedLog, type BoundedLog } from './bounded-log';
 export { newId, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
 export { isJsonObject, type Json, type JsonObject } from './json';
-export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';
+export {
+  silentCounters,
+  silentHistograms,
+  silentLog,
+  type Counters,
+  type Histograms,
+  type Log,
+  type LogFields,
+} from './log';
 export {
   allowAll,
   ANONYMOUS,
@@ -25,6 +33,7 @@ export {
   type Operation,
   type Principal,
   type Resource,
+  sessionOf,
 } from './principal';
 export { VERSION } from './version';
 export { aborted, inTime, nextTurn, pause, untilOr } from './waiting';

@@ -1,5 +1,5 @@
 /** Logs and counters. Both are options, so that the program chooses the format and the destination. */
-import type { CounterLabels, CounterName } from './metrics';
+import type { CounterLabels, CounterName, HistogramLabels, HistogramName } from './metrics';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -21,6 +21,12 @@ export interface Counters {
   add<N extends CounterName>(name: N, labels?: CounterLabels<N>, n?: number): void;
 }
 
+/** Measures events. */
+export interface Histograms {
+  /** Adds a value to a histogram of `HISTOGRAMS`, in the unit of its name. */
+  observe<N extends HistogramName>(name: N, labels: HistogramLabels<N>, value: number): void;
+}
+
 const nothing = (): void => undefined;
 
 /** For tests and for programs that have no log. */
@@ -28,3 +34,4 @@ export const silentLog: Log = { debug: nothing, info: nothing, warn: nothing, er
 
 /** For tests and for programs without metrics. */
 export const silentCounters: Counters = { add: nothing };
+export const silentHistograms: Histograms = { observe: nothing };

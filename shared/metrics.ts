@@ -94,6 +94,28 @@ export const COUNTERS = {
   },
 } as const satisfies Record<string, CounterDefinition>;
 
+interface HistogramDefinition extends CounterDefinition {
+  /** Upper bounds, ascending. */
+  readonly bounds: readonly number[];
+}
+
+/** Bounds for the time of a call, in seconds: from a method that only computes to the deadline of calls. */
+export const CALL_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25] as const;
+
+/** Histograms start empty with the process. */
+export const HISTOGRAMS = {
+  cmbs_method_seconds: {
+    labels: ['method', 'outcome'],
+    help: 'Seconds that calls of a method took, by method and outcome: answer or fault',
+    bounds: CALL_SECONDS,
+  },
+} as const satisfies Record<string, HistogramDefinition>;
+
+export type HistogramName = keyof typeof HISTOGRAMS;
+export type HistogramLabels<N extends HistogramName> = Readonly<
+  Record<(typeof HISTOGRAMS)[N]['labels'][number], string>
+>;
+
 export type CounterName = keyof typeof COUNTERS;
 export type CounterLabels<N extends CounterName> = Readonly<
   Record<(typeof COUNTERS)[N]['labels'][number], string>

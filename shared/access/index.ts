@@ -18,3 +18,4 @@ export {
 } from './identities';
 export { GROUP, GROUP_KIND, GROUPS, RULE, RULE_KIND, RULES, TOKEN, TOKEN_KIND, TOKENS } from './names';
 export { chainsOf, checkTarget } from './targets';
+export { type OpenedSession, type SessionsOptions, TokenSessions } from './sessions';

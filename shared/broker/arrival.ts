@@ -2,6 +2,7 @@
 import type { NewId } from '../clock';
 import type { Entity } from '../occi';
 import type { Principal } from '../principal';
+import type { Traceparent } from '../trace';
 import type { Layer } from './layer-definition';
 import { receiptId, type IdentifiedReceipt, type Receipt } from './receipt';
 import { senderUri, type WireMessage } from './wire';
@@ -11,6 +12,7 @@ export interface Arrival {
   readonly layer: Layer;
   readonly message: WireMessage;
   readonly principal: Principal;
+  readonly trace?: Traceparent | undefined;
   /** Milliseconds since the epoch. */
   readonly at: number;
   /** Position in the inbox. */

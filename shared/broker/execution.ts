@@ -7,8 +7,9 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { type Call, type Codecs, Fault, FAULT, jsonOf, type Services, type Value } from '../services';
-import type { Principal } from '../principal';
+import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
+import { type Principal, sessionOf } from '../principal';
+import type { Traceparent } from '../trace';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -41,6 +42,8 @@ export interface MethodCaller {
   readonly principal: Principal;
   /** URI of the sending member, as the message claims. */
   readonly sender?: string;
+  readonly way: 'execute' | 'message';
+  readonly trace?: Traceparent | undefined;
 }
 
 /** Where the answer of a run is stored: in a receipt, in a message, or in both. */
@@ -116,20 +119,15 @@ export class Execution {
 
   async #call(call: Call, caller: MethodCaller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
-    let outcome: Value | Fault;
-    try {
-      outcome = await services.call(call.method, call.params, {
-        ...caller,
-        isStored: true,
-        signal: this.#stop.signal,
-        log,
-      });
-    } catch (thrown) {
-      if (!(thrown instanceof Fault)) throw thrown;
-      outcome = thrown;
-    }
-    counters.add('cmbs_calls', { outcome: outcome instanceof Fault ? 'fault' : 'answer' });
-    return codecs.encode(call, outcome);
+    const { value, type } = await outcomeOf(services, call, {
+      ...caller,
+      ...sessionOf(caller.principal),
+      isStored: true,
+      signal: this.#stop.signal,
+      log,
+    });
+    counters.add('cmbs_calls', { outcome: value instanceof Fault ? 'fault' : 'answer' });
+    return codecs.encode(call, value, type);
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {

@@ -53,6 +53,8 @@ export class InboundCalls {
     const answer = await this.#execution.run(runId, call, target, {
       principal,
       sender: receipt.sender ?? 'unknown',
+      way: 'message',
+      trace: arrival.trace,
     });
     this.#receipts.answered(member.id, answer);
     return answer;

@@ -96,7 +96,7 @@ export class InboundHandler {
           parent: trace,
           attributes: { 'messaging.message.id': message.id, 'messaging.destination.name': member.path },
         },
-        () => this.#takeOnce(arrival, durably),
+        (own) => this.#takeOnce({ ...arrival, trace: own }, durably),
       );
     } catch (thrown) {
       outcome = toCmbsError(thrown).code;

@@ -214,6 +214,11 @@ const COMMON = {
     fallback: 'no',
     help: 'yes: allow CMBS_DEBUG_FAULTS where others can reach the deployment, or NODE_ENV is production',
   },
+  CMBS_SLOW_CALL_MS: {
+    schema: wholeNumber(0, 3_600_000),
+    fallback: '1000',
+    help: 'Milliseconds from which a call of a service method is logged as slow, at the level warn',
+  },
   CMBS_LOG: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {
       error: 'must be debug, info, warn, error or silent',

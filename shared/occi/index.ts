@@ -39,6 +39,7 @@ export {
   type IdempotentRequest,
   rememberAnswer,
 } from './idempotency';
+export { IdempotentRuns, type IdempotentRunsOptions } from './idempotent-runs';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
 export { nestsWithin } from '../json-depth';
 export {

@@ -88,6 +88,8 @@ export interface RpcCaller {
   readonly principal: Principal;
   /** Aborts when the caller no longer waits. */
   readonly signal: AbortSignal;
+  /** The `traceparent` of the caller. */
+  readonly trace?: string | undefined;
 }
 
 /** The side of the companion. */

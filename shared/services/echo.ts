@@ -9,6 +9,7 @@ export const echo: ServiceModule = {
       documentation: 'Returns the array of its arguments. Use it to try whether calls and answers arrive.',
       // pyCMBS declares "string,string" and returns an array; these signatures say what is returned.
       signatures: [['array'], ['array', 'string'], ['array', 'int'], ['array', 'struct'], ['array', 'array']],
+      flags: { idempotent: true, anyArguments: true },
       call: (_context, args) => args,
     },
   },

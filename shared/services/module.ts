@@ -1,7 +1,12 @@
 /** Service modules and their methods. */
+import type { JsonObject } from '../json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
+import type { Traceparent } from '../trace';
 import type { Value } from './value';
+
+/** How a call arrives: over HTTP, by the action `execute`, in a message, from another method, or when it is due. */
+export type CallWay = 'json-rpc' | 'xml-rpc' | 'execute' | 'message' | 'method' | 'schedule';
 
 /** What a method knows about its call. */
 export interface ServiceContext {
@@ -19,6 +24,7 @@ export interface ServiceContext {
   readonly depth?: number;
   /** The answer is stored, as that of a call in a message. */
   readonly isStored?: boolean;
+  readonly trace?: Traceparent | undefined;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -34,14 +40,21 @@ export interface MethodFlags {
   readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
+  /** The method takes arguments of any number and type; its signatures are examples. */
+  readonly anyArguments?: boolean;
 }
 
 /** A method, with the description that remote callers read. */
 export interface ServiceMethod {
   /** The text of `system.methodHelp`. Not empty. */
   readonly documentation: string;
-  /** At least one. Each has the type of the result, then the types of the arguments. */
+  /**
+   * At least one. Each has the type of the result, then the types of the arguments, of which `any` takes every value. A
+   * call whose arguments fit none of them does not reach the method.
+   */
   readonly signatures: readonly (readonly string[])[];
+  /** JSON Schemas (draft 7) beside the types of each signature; null where the type says it all. */
+  readonly schemas?: readonly (readonly (JsonObject | null)[])[];
   /**
    * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results. Bytes are
    * a `Uint8Array`, and a time is a `Date`.
@@ -55,6 +68,8 @@ export interface ServiceMethod {
 export interface ServiceModule {
   /** The part of the public name before the dot. */
   readonly name: string;
+  /** Absent for a module that is built in: its version is that of the program. */
+  readonly version?: string;
   /** The part after the dot. Only own properties are exposed. */
   readonly methods: Readonly<Record<string, ServiceMethod>>;
 }

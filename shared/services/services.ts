@@ -4,16 +4,28 @@
  */
 import type { Clock, NewId } from '../clock';
 import { CmbsError, describeError } from '../errors';
+import type { JsonObject } from '../json';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
-import type { Log } from '../log';
+import { type Histograms, type Log, silentHistograms } from '../log';
 import { allowAll, type Authorize, type Principal } from '../principal';
+import { inSpan, type Traceparent } from '../trace';
+import { VERSION } from '../version';
 import { untilOr } from '../waiting';
 import { Fault, FAULT } from './fault';
-import type { MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { Outcome } from './protocol';
+import { fitted } from './signature';
+import { CallStatistics, type MethodStatistics } from './statistics';
 import type { Value } from './value';
 
 /** Names of modules and methods; a leading underscore or a dot is not allowed. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
+
+/** A prefix that JSON-RPC reserves for itself (JSON-RPC 2.0 §4.1). */
+const RESERVED_NAME = 'rpc';
+
+/** Milliseconds after which a call is logged as slow, when the program does not say. */
+export const SLOW_CALL_MS = 1000;
 
 /** Calls of methods by methods, of which each waits for the next. */
 const MAX_CALL_DEPTH = 8;
@@ -31,6 +43,10 @@ export interface ServicesOptions {
    * developers of modules. Otherwise such a fault has a correlation id, and nothing else.
    */
   readonly debugFaults?: boolean;
+  /** Silent when absent. */
+  readonly histograms?: Histograms;
+  /** Milliseconds after which a call is logged as slow; {@link SLOW_CALL_MS} when absent. */
+  readonly slowMs?: number;
 }
 
 /** The caller of a method, and how long it waits. */
@@ -43,8 +59,21 @@ export interface CallContext {
   readonly depth?: number;
   /** The answer is stored, as that of a call in a message. */
   readonly isStored?: boolean;
+  /** How the call arrived; for the log. */
+  readonly way?: CallWay;
+  /** The trace that the call belongs to. */
+  readonly trace?: Traceparent | undefined;
   readonly signal: AbortSignal;
   readonly log: Log;
+}
+
+/** What remote callers learn about a module. */
+export interface ModuleDescription {
+  readonly name: string;
+  readonly version: string;
+  readonly isBuiltIn: boolean;
+  /** Number of its methods. */
+  readonly methods: number;
 }
 
 /** What remote callers learn about a method. */
@@ -52,6 +81,8 @@ export interface MethodDescription {
   readonly name: string;
   readonly documentation: string;
   readonly signatures: readonly (readonly string[])[];
+  /** JSON Schemas (draft 7) beside the types of each signature; null where the type says it all. */
+  readonly schemas?: readonly (readonly (JsonObject | null)[])[];
   readonly flags: MethodFlags;
 }
 
@@ -61,6 +92,8 @@ export class Services {
   readonly #methods = new Map<string, ServiceMethod>();
   /** Names of the modules, with those of their methods. */
   readonly #modules = new Map<string, readonly string[]>();
+  /** Versions of the modules that are not built in. */
+  readonly #versions = new Map<string, string>();
   /** Names of the modules that stay as long as the program runs. */
   readonly #builtIn = new Set<string>();
   #source: ModuleSource | undefined;
@@ -69,6 +102,9 @@ export class Services {
   readonly #newId: NewId;
   readonly #deadlineMs: number;
   readonly #debugFaults: boolean;
+  readonly #histograms: Histograms;
+  readonly #slowMs: number;
+  readonly #statistics: CallStatistics;
 
   constructor(options: ServicesOptions) {
     const {
@@ -77,12 +113,17 @@ export class Services {
       authorize = allowAll,
       deadlineMs = SERVICE_CALL_DEADLINE_MS,
       debugFaults = false,
+      histograms = silentHistograms,
+      slowMs = SLOW_CALL_MS,
     } = options;
     this.#authorize = authorize;
     this.#clock = clock;
     this.#newId = newId;
     this.#deadlineMs = deadlineMs;
     this.#debugFaults = debugFaults;
+    this.#histograms = histograms;
+    this.#slowMs = slowMs;
+    this.#statistics = new CallStatistics(clock);
   }
 
   /**
@@ -112,9 +153,11 @@ export class Services {
     if (this.#builtIn.has(name)) throw new Error(`The module ${name} is built in.`);
     for (const method of this.#modules.get(name) ?? []) this.#methods.delete(method);
     this.#modules.delete(name);
+    this.#versions.delete(name);
   }
 
-  #put({ name, methods }: ServiceModule): void {
+  #put({ name, version, methods }: ServiceModule): void {
+    if (version !== undefined) this.#versions.set(name, version);
     const entries = Object.entries(methods).map(([method, value]) => [`${name}.${method}`, value] as const);
     this.#modules.set(
       name,
@@ -143,6 +186,18 @@ export class Services {
     await this.#source?.refresh(name);
   }
 
+  /** All modules, sorted by name. */
+  modules(): readonly ModuleDescription[] {
+    return [...this.#modules]
+      .map(([name, methods]) => ({
+        name,
+        version: this.#versions.get(name) ?? VERSION,
+        isBuiltIn: this.isBuiltIn(name),
+        methods: methods.length,
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
   /** All methods, sorted by name. */
   list(): readonly MethodDescription[] {
     return [...this.#methods.keys()].sort().map((name) => this.describe(name));
@@ -150,8 +205,8 @@ export class Services {
 
   /** @throws Fault -32601 for an unknown method */
   describe(name: string): MethodDescription {
-    const { documentation, signatures, flags = {} } = this.#find(name);
-    return { name, documentation, signatures, flags };
+    const { documentation, signatures, schemas, flags = {} } = this.#find(name);
+    return { name, documentation, signatures, ...(schemas === undefined ? {} : { schemas }), flags };
   }
 
   async #authorized(principal: Principal, methodName: string, { callers }: MethodFlags): Promise<void> {
@@ -189,17 +244,78 @@ export class Services {
     return this.#find(methodName);
   }
 
+  /** What happened to the calls of each method since the start of the process. */
+  get statistics(): { readonly since: Date; readonly methods: readonly MethodStatistics[] } {
+    return { since: this.#statistics.since, methods: this.#statistics.list() };
+  }
+
   /**
    * Calls a method by its public name.
-   * @throws Fault, and nothing else: -32601 for an unknown method; -32000 for a call that the principal may not make, or
-   *   whose caller is gone; -32001 after the deadline; -32002 when the caller left during the call; -32603 for a failure
-   *   whose cause is in the log; or the fault of the method
+   * @throws Fault, and nothing else: -32601 for an unknown method; -32602 for arguments that fit no signature; -32000 for
+   *   a call that the principal may not make, or whose caller is gone; -32001 after the deadline; -32002 when the caller
+   *   left during the call; -32603 for a failure whose cause is in the log; or the fault of the method
    */
-  async call(
+  async call(methodName: string, params: readonly Value[], context: CallContext): Promise<Value> {
+    const { value } = await this.outcome(methodName, params, context);
+    if (value instanceof Fault) throw value;
+    return value;
+  }
+
+  /** As {@link call}, with a fault as a value, and the type of the result. Rejects only where the program is wrong. */
+  async outcome(methodName: string, params: readonly Value[], context: CallContext): Promise<Outcome> {
+    const began = this.#clock.elapsed();
+    const attributes = { 'rpc.system': 'cmbs', 'rpc.method': methodName.slice(0, MAX_SHOWN_NAME_LENGTH) };
+    const outcome = await inSpan({ name: 'call', kind: 'internal', parent: context.trace, attributes }, (trace) =>
+      this.#outcome(methodName, params, { ...context, trace }),
+    );
+    this.#record(methodName, this.#clock.elapsed() - began, outcome.value, context);
+    return outcome;
+  }
+
+  async #outcome(methodName: string, params: readonly Value[], context: CallContext): Promise<Outcome> {
+    try {
+      return await this.#run(methodName, params, context);
+    } catch (thrown) {
+      if (thrown instanceof Fault) return { value: thrown };
+      throw thrown;
+    }
+  }
+
+  /** Counts a call and logs one line, without its arguments and its result. */
+  #record(
+    methodName: string,
+    ms: number,
+    value: Value | Fault,
+    { log, way, trace, ...caller }: CallContext,
+  ): void {
+    const fault = value instanceof Fault ? value : undefined;
+    const outcome = fault === undefined ? 'answer' : 'fault';
+    // Names that nobody has registered come from callers, without a bound on their number.
+    if (this.#methods.has(methodName)) {
+      this.#statistics.add(methodName, ms, fault);
+      this.#histograms.observe('cmbs_method_seconds', { method: methodName, outcome }, ms / 1000);
+    }
+    const line = {
+      event: 'call',
+      method: methodName.slice(0, MAX_SHOWN_NAME_LENGTH),
+      outcome,
+      ...(fault === undefined ? {} : { code: fault.code }),
+      ms: Math.round(ms),
+      way,
+      principal: `${caller.principal.kind}:${caller.principal.name}`,
+      client: caller.clientAddress,
+      trace,
+    };
+    if (ms >= this.#slowMs) log.warn('slow call', line);
+    else log.info('call', line);
+  }
+
+  /** @throws Fault */
+  async #run(
     methodName: string,
     params: readonly Value[],
     { log, depth = 0, ...caller }: CallContext,
-  ): Promise<Value> {
+  ): Promise<Outcome> {
     const { principal, signal } = caller;
     const method = await this.#findNow(methodName, signal);
     if (depth > MAX_CALL_DEPTH) {
@@ -211,14 +327,24 @@ export class Services {
       throw new Fault(FAULT.refused, text, { code: 'forbidden' });
     }
     await this.#authorized(principal, methodName, method.flags ?? {});
+    const { args, ...result } = fitted(methodName, method, params);
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);
     const deadlineMs = Math.min(this.#deadlineMs, method.flags?.timeoutMs ?? Infinity);
     const cancel = this.#clock.after(deadlineMs, () => deadline.abort());
-    const running = start(method, { ...caller, methodName, depth, signal: over, log }, params);
+    const session = caller.session ?? sessionOf(principal);
+    const context = {
+      ...caller,
+      ...(session === undefined ? {} : { session }),
+      methodName,
+      depth,
+      signal: over,
+      log,
+    };
+    const running = start(method, context, args);
     try {
-      const result = await resultOrAbort(running, over);
-      if (result !== ABORTED) return result;
+      const value = await resultOrAbort(running, over);
+      if (value !== ABORTED) return { value, ...result };
     } catch (thrown) {
       throw this.#faultOf(thrown, methodName, { ...caller, log });
     } finally {
@@ -259,9 +385,14 @@ export class Services {
 
 /** @throws Error that says what is wrong with a module */
 export function checkModule({ name, methods }: ServiceModule): void {
-  if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} cannot be a module's name.`);
+  if (!NAME.test(name) || name.toLowerCase() === RESERVED_NAME) {
+    throw new Error(`${JSON.stringify(name)} cannot be a module's name.`);
+  }
   for (const [method, described] of Object.entries(methods)) checkMethod(`${name}.${method}`, method, described);
 }
+
+/** The id of the access token that a call came with: a session, which ends with the token. */
+const sessionOf = ({ token }: Principal): string | undefined => token?.slice(token.lastIndexOf('/') + 1);
 
 /** Whether a text can be the name of a module or of a method. */
 export const isServiceName = (text: string): boolean => NAME.test(text);

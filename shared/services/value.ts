@@ -205,6 +205,26 @@ export function wholeOf(value: number | bigint | ExactNumber): bigint | undefine
   return value.source.length <= MAX_DIGITS && /^-?\d+$/.test(value.source) ? BigInt(value.source) : undefined;
 }
 
+/** The type of a value, as in signatures. @throws Fault for what is no value */
+export function typeOf(value: unknown): string {
+  const form = formOf(value);
+  switch (form.is) {
+    case 'bytes':
+      return 'base64';
+    case 'date':
+      return 'dateTime.iso8601';
+    case 'number':
+      if (isWhole(form, fitsInt)) return 'int';
+      return isWhole(form, fitsI8) ? 'i8' : 'double';
+    case 'nil':
+    case 'boolean':
+    case 'string':
+    case 'array':
+    case 'struct':
+      return form.is;
+  }
+}
+
 /**
  * The value as a value of a type of a signature; undefined for a value that is none. A caller of JSON-RPC writes bytes as
  * text in base64 and times as in RFC 3339, so that such text becomes bytes or a time where the signature says so.

@@ -22,7 +22,11 @@ const UNSTORED_LIMIT =
 const DURABLE_LIMIT = 'Two documents are written, the receipt and the copy of the message; see the profile.';
 
 /** Keeps `window` requests in flight through the companion's own socket; replies per second. */
-async function throughRequester(requester: Requester, window: number, frame: () => string): Promise<number> {
+export async function throughRequester(
+  requester: Requester,
+  window: number,
+  frame: () => string,
+): Promise<number> {
   let done = 0;
   const started = performance.now();
   const isOver = (): boolean => performance.now() - started > ROUND_MS;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { accessCase } from './access-case';
 import { bundleCase } from './bundle-case';
+import { callCase } from './call-case';
 import { httpCase } from './http-case';
 import { inboxCase } from './inbox-case';
 import { l1Case } from './l1-case';
@@ -26,6 +27,7 @@ const CASES: Cases = {
   access: accessCase,
   l1: l1Case,
   l2: l2Case,
+  call: callCase,
   send: sendCase,
   topic: topicCase,
   // The clients of other brokers are loaded where they are used: the counterparts start from this file.

@@ -72,12 +72,20 @@ export async function subscribedMember(product: Product, port: number): Promise<
 export const frames = (receiver: string, storable: Flag): (() => string) =>
   framesOf('l1', { [MESSAGE.storable]: storable, [MESSAGE.receiver]: receiver });
 
+/** Frames to a member on L1 whose content is a call. */
+export const calls = (receiver: string, method: string, params: readonly unknown[]): (() => string) =>
+  framesOf(
+    'l1',
+    { [MESSAGE.storable]: 'false', [MESSAGE.receiver]: receiver, [MESSAGE.executable]: 'true' },
+    { method, params, id: 1 },
+  );
+
 /** Frames on a topic, as a member of another deployment sends them. */
 export const topicFrames = (): (() => string) =>
   framesOf('l32', { [MESSAGE.storable]: 'true', [MESSAGE.topics]: [TOPIC] });
 
 /** Frames as the outbox sends them, each for another message and another send. */
-function framesOf(layer: 'l1' | 'l32', attributes: Entity['attributes']): () => string {
+function framesOf(layer: 'l1' | 'l32', attributes: Entity['attributes'], content: object = CONTENT): () => string {
   const newId = timeOrderedIds(systemClock);
   const [id, sendId] = [newId(), newId()];
   const text = messageFrame(
@@ -90,7 +98,7 @@ function framesOf(layer: 'l1' | 'l32', attributes: Entity['attributes']): () => 
         [MESSAGE.sendable]: 'true',
         ...attributes,
       },
-      rawJson: { [MESSAGE.content]: JSON.stringify(CONTENT) },
+      rawJson: { [MESSAGE.content]: JSON.stringify(content) },
     },
     {
       pathHistory: ['http://127.0.0.1:8090/cmbs/member/bench'],

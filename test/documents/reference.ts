@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CATALOGUE } from '@cmbs/shared';
 import { CLOUD_SETTINGS, SETTINGS, type Setting } from '@cmbs/shared/config';
-import { COUNTERS, GAUGES } from '@cmbs/shared/metrics';
+import { COUNTERS, GAUGES, HISTOGRAMS } from '@cmbs/shared/metrics';
 import { ROUTES, type Access } from '@cmbs/functions/routes';
 import { code, table } from './table';
 
@@ -92,6 +92,11 @@ A front end may answer first, with a page of its own: functions-framework answer
 
 function metrics(): string {
   const counters = Object.entries<{ readonly labels: readonly string[]; readonly help: string }>(COUNTERS);
+  const histograms = Object.entries<{
+    readonly labels: readonly string[];
+    readonly help: string;
+    readonly bounds: readonly number[];
+  }>(HISTOGRAMS);
   const gauges = Object.entries<{ readonly label?: string; readonly help: string }>(GAUGES);
   return `# Metrics
 
@@ -102,6 +107,12 @@ function metrics(): string {
 A counter appears once it has counted something, and starts at 0 with each start of the process.
 
 ${table([['name', 'labels', 'what is counted'], ...counters.map(([name, { labels, help }]) => [code(name), labels.map(code).join(', '), help])])}
+
+## Histograms
+
+A histogram has a counter for each upper bound (\`_bucket\` with the label \`le\`), their sum (\`_sum\`) and their number (\`_count\`).
+
+${table([['name', 'labels', 'what is measured', 'upper bounds'], ...histograms.map(([name, { labels, help, bounds }]) => [code(name), labels.map(code).join(', '), help, bounds.join(', ')])])}
 
 ## Gauges
 

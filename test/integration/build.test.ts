@@ -92,3 +92,49 @@ describe('build.mjs builds again', () => {
     expect((await built()).isNew).toBe(false);
   });
 });
+
+describe('build.mjs --modules', () => {
+  const refusal = async (...args: readonly string[]): Promise<unknown> =>
+    build('local/main', ...args).then(
+      () => 'it was built',
+      (error: unknown) => {
+        const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: unknown };
+        return [code, stderr];
+      },
+    );
+
+  it.each([
+    ['needs a directory', undefined, /argument missing/],
+    ['needs a directory that exists', {}, /^The directory of modules cannot be read: ENOENT.*\n$/],
+    ['needs a module', { 'readme.txt': '' }, /^modules has no folder of a module\.\n$/],
+    ['refuses a name that no module can have', { 'a-b/index.js': '' }, /^a-b: a module's name is a letter, .*\n$/],
+    [
+      'refuses a folder without an entry',
+      { 'a/other.js': '' },
+      /^a: it needs one of index\.js, .*; it has 0\.\n$/,
+    ],
+    ['refuses two entries', { 'a/index.js': '', 'a/index.ts': '' }, /^a: it needs one of .*; it has 2\.\n$/],
+    ['refuses a syntax error', { 'a/index.mjs': 'export const = 1;' }, /^a: Build failed[^]*index\.mjs:1:13/],
+    [
+      'refuses an import of nothing',
+      { 'a/index.mjs': "import './b.mjs';" },
+      /^a: Build failed[^]*Could not resolve/,
+    ],
+  ])('%s', async (_what, files, text) => {
+    for (const [path, content] of Object.entries<string>(files ?? {})) await write(`modules/${path}`, content);
+    expect(await refusal('--modules', ...(files === undefined ? [] : ['modules']))).toEqual([
+      2,
+      expect.stringMatching(text),
+    ]);
+  });
+
+  it('builds anew each time, and so does the next build without modules', async () => {
+    await write('modules/a/index.js', 'exports.methods = {};');
+    expect((await built()).isNew).toBe(true);
+    const program = join(tree, 'dist/local/main.js');
+    const before = (await stat(program)).mtimeMs;
+    await build('local/main', '--modules', 'modules');
+    expect((await stat(program)).mtimeMs).not.toBe(before);
+    expect((await built()).isNew).toBe(true);
+  });
+});

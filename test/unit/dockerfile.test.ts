@@ -33,6 +33,7 @@ describe("the companion's Dockerfile", () => {
     const names = [...build, ...run].map(({ name }) => name);
     expect([...new Set(names)].sort()).toEqual(
       [
+        'ARG',
         'COPY',
         'ENTRYPOINT',
         'ENV',

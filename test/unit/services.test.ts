@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { ExactNumber } from '@cmbs/shared/exact-json';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
 import {
   codecsOf,
@@ -46,6 +47,7 @@ const context = (more: Partial<CallContext> = {}): CallContext => ({
 const method = (call: ServiceMethod['call'], more: Partial<ServiceMethod> = {}): ServiceMethod => ({
   documentation: 'Does what a test needs.',
   signatures: [['any']],
+  flags: { anyArguments: true },
   call,
   ...more,
 });
@@ -159,7 +161,7 @@ describe('the dispatcher of service methods', () => {
     expect(fault.data).toEqual({ correlationId: 'c0ffee' });
     expect(fault.message).toContain('c0ffee');
     expect(fault.message).not.toContain('secret');
-    expect(lines).toHaveLength(1);
+    expect(lines.map(({ level }) => level)).toEqual(['error', 'info']);
     expect(lines[0]).toMatchObject({ level: 'error', fields: { method: 'trial.fail', correlationId: 'c0ffee' } });
     expect(String(lines[0]!.fields!.cause)).toContain('secret');
   });
@@ -229,6 +231,166 @@ describe('the registry of service modules', () => {
   });
 });
 
+describe('the arguments of a call', () => {
+  /** A method with signatures that returns its arguments. */
+  const typed = (...signatures: readonly (readonly string[])[]): Services =>
+    servicesWith({ take: method((_context, args) => args, { signatures, flags: {} }) });
+
+  it.each<[readonly string[], readonly Value[]]>([
+    [['array'], []],
+    [['array', 'int'], [-2147483648]],
+    [['array', 'i8'], [new ExactNumber('9223372036854775807')]],
+    [['array', 'double'], [1]],
+    [['array', 'string'], ['']],
+    [['array', 'boolean'], [false]],
+    [['array', 'array'], [[]]],
+    [['array', 'struct'], [{}]],
+    [['array', 'nil'], [null]],
+    [
+      ['array', 'any', 'any'],
+      [null, 'x'],
+    ],
+    [
+      ['array', 'base64', 'dateTime.iso8601'],
+      [Uint8Array.of(1), new Date(0)],
+    ],
+  ])('reach a method of the signature %j', async (signature, args) => {
+    await expect(typed(signature).call('trial.take', args, context())).resolves.toEqual(args);
+  });
+
+  it('become bytes and times where the signature says so', async () => {
+    const services = typed(['array', 'base64', 'dateTime.iso8601', 'string']);
+    const args = ['AQI=', '1998-07-17T14:08:55Z', 'AQI='];
+    await expect(services.call('trial.take', args, context())).resolves.toEqual([
+      Uint8Array.from([1, 2]),
+      new Date('1998-07-17T14:08:55Z'),
+      'AQI=',
+    ]);
+  });
+
+  it.each<[readonly string[], readonly Value[], string]>([
+    [['array'], [1], 'trial.take takes (), not (int).'],
+    [['array', 'string'], [], 'trial.take takes (string), not ().'],
+    [['array', 'int'], [2147483648], 'trial.take takes (int), not (i8).'],
+    [['array', 'int'], [1.5], 'trial.take takes (int), not (double).'],
+    [['array', 'string', 'int'], ['a', 'b'], 'trial.take takes (string, int), not (string, string).'],
+    [['array', 'base64'], ['no base64'], 'trial.take takes (base64), not (string).'],
+    [['array', 'boolean'], [null], 'trial.take takes (boolean), not (nil).'],
+    [['array', 'struct'], [[]], 'trial.take takes (struct), not (array).'],
+  ])('do not reach a method of the signature %j when they are %j', async (signature, args, text) => {
+    const fault = await faultOf(typed(signature).call('trial.take', args, context()));
+    expect([fault.code, fault.message]).toEqual([FAULT.invalidParams, text]);
+  });
+
+  it('fit one of several signatures, which decides the type of the result', async () => {
+    const services = typed(['double', 'double', 'double'], ['string', 'string']);
+    await expect(services.outcome('trial.take', [1, 2], context())).resolves.toEqual({
+      value: [1, 2],
+      type: 'double',
+    });
+    await expect(services.outcome('trial.take', ['a'], context())).resolves.toEqual({
+      value: ['a'],
+      type: 'string',
+    });
+    const { value } = await services.outcome('trial.take', [1], context());
+    expect(value).toMatchObject({
+      code: FAULT.invalidParams,
+      message: 'trial.take takes (double, double) or (string), not (int).',
+    });
+  });
+
+  it('are decided before they are looked at, so that a stranger learns nothing of signatures', async () => {
+    const services = standardServices({
+      clock: systemClock,
+      newId: () => 'c0ffee',
+      authorize: () => Promise.reject(new CmbsError('forbidden', 'You may not call this.')),
+    });
+    const fault = await faultOf(services.call('system.methodHelp', [1, 2, 3], context()));
+    expect([fault.code, fault.message]).toEqual([FAULT.refused, 'You may not call this.']);
+  });
+
+  it('may be any when the method says so', async () => {
+    const services = servicesWith({ take: method((_context, args) => args, { signatures: [['array', 'int']] }) });
+    await expect(services.outcome('trial.take', ['x', null], context())).resolves.toEqual({
+      value: ['x', null],
+      type: 'array',
+    });
+  });
+
+  it('are shown in part when there are very many', async () => {
+    const args = Array.from({ length: 10_000 }, () => 'x');
+    const fault = await faultOf(typed(['array']).call('trial.take', args, context()));
+    expect(fault.message.length).toBeLessThan(600);
+  });
+});
+
+describe('a call that has ended', () => {
+  const refuse = method(() => {
+    throw new Fault(7, 'Not today.');
+  });
+
+  it('is in the log, with its method, principal, way and trace, and without its arguments', async () => {
+    const { log, lines } = recordingLog();
+    const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const given = context({ log, trace, way: 'xml-rpc', clientAddress: '192.0.2.1' });
+    const services = servicesWith({ refuse });
+    await services.call('echo.echo', ['hunter2'], given);
+    await faultOf(services.call('trial.refuse', ['hunter2'], given));
+    await faultOf(services.call('no.such', ['hunter2'], given));
+    const line = { event: 'call', way: 'xml-rpc', principal: 'user:tester', client: '192.0.2.1', trace };
+    expect(lines.map(({ level, fields }) => [level, fields])).toMatchObject([
+      ['info', { ...line, method: 'echo.echo', outcome: 'answer' }],
+      ['info', { ...line, method: 'trial.refuse', outcome: 'fault', code: 7 }],
+      ['info', { ...line, method: 'no.such', outcome: 'fault', code: -32601 }],
+    ]);
+    expect(JSON.stringify(lines)).not.toContain('hunter2');
+  });
+
+  it('is logged as slow from a number of milliseconds on', async () => {
+    const { log, lines } = recordingLog();
+    const services = standardServices({ clock: systemClock, newId: () => 'c0ffee', slowMs: 0 });
+    await services.call('echo.echo', [], context({ log }));
+    expect(lines).toMatchObject([{ level: 'warn', message: 'slow call', fields: { method: 'echo.echo' } }]);
+  });
+
+  it('is counted for its method, in system.stats and in the histogram', async () => {
+    const observed: unknown[] = [];
+    const services = standardServices({
+      clock: systemClock,
+      newId: () => 'c0ffee',
+      histograms: { observe: (name, labels) => void observed.push([name, labels]) },
+    });
+    services.register(moduleOf({ refuse }));
+    for (let n = 0; n < 3; n += 1) await services.call('echo.echo', [], context());
+    await faultOf(services.call('trial.refuse', [], context()));
+    await faultOf(services.call('no.such', [], context()));
+    const stats = (await services.call('system.stats', [], context())) as {
+      readonly since: Date;
+      readonly methods: readonly Record<string, Value>[];
+    };
+    expect(stats.since).toBeInstanceOf(Date);
+    expect(stats.methods).toMatchObject([
+      { name: 'echo.echo', calls: 3, faults: 0 },
+      { name: 'trial.refuse', calls: 1, faults: 1, last_error: { code: 7, text: 'Not today.' } },
+    ]);
+    const { histogram, total_ms: total, longest_ms: longest } = stats.methods[0] ?? {};
+    expect((histogram as readonly { readonly calls: number }[]).reduce((sum, { calls }) => sum + calls, 0)).toBe(
+      3,
+    );
+    expect(Number(total)).toBeGreaterThanOrEqual(Number(longest));
+    expect(observed.slice(0, 4)).toEqual([
+      ...Array.from({ length: 3 }, () => ['cmbs_method_seconds', { method: 'echo.echo', outcome: 'answer' }]),
+      ['cmbs_method_seconds', { method: 'trial.refuse', outcome: 'fault' }],
+    ]);
+    await expect(services.call('system.stats', ['trial'], context())).resolves.toMatchObject({
+      methods: [{ name: 'trial.refuse' }],
+    });
+    await expect(services.call('system.stats', ['echo.echo'], context())).resolves.toMatchObject({
+      methods: [{ name: 'echo.echo' }],
+    });
+  });
+});
+
 describe('introspection', () => {
   const services = servicesWith({
     late: method(() => 1, { documentation: 'Help.', signatures: [['int', 'string']] }),
@@ -237,9 +399,21 @@ describe('introspection', () => {
   it('lists all methods, also those of modules that are registered later', async () => {
     await expect(services.call('system.list_methods', [], context())).resolves.toEqual([
       'echo.echo',
+      'system.auth',
+      'system.discover',
+      'system.getCapabilities',
+      'system.get_capabilities',
+      'system.listMethods',
       'system.list_methods',
+      'system.list_modules',
+      'system.logout',
       'system.methodHelp',
       'system.methodSignature',
+      'system.method_help',
+      'system.method_signature',
+      'system.multicall',
+      'system.stats',
+      'system.whoami',
       'trial.late',
     ]);
   });

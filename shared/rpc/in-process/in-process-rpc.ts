@@ -32,7 +32,7 @@ export function inProcessRpc(companion: () => RpcHandler | undefined, clock: Clo
       try {
         const checked = RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>;
         const result = await Promise.race([
-          handler.handle(member, action, checked, { principal, signal }),
+          handler.handle(member, action, checked, { principal, signal, trace: options.trace }),
           aborted(signal),
         ]);
         return RPC_RESULTS[action].parse(result) as RpcResult<A>;

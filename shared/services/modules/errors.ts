@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 import { describeError, CmbsError } from '../../errors';
 import type { Json } from '../../json';
-import { Fault, FAULT } from '../fault';
+import { Fault, FAULT, isModuleCode } from '../fault';
 import { MAX_LINE_CHARS } from './limits';
 import type { PortError } from './protocol';
 import { fromPort, toPort } from './values';
@@ -34,7 +34,10 @@ export function toPortError(thrown: unknown): PortError {
   }
 }
 
-/** Faults of the program, of `context.Fault`, and of a copy of the class that a module may have. */
+/**
+ * Faults of the program, which a module passes on, of `context.Fault`, and of a class of its own that a module may have:
+ * the last may have no code that is reserved.
+ */
 function faultIn(thrown: unknown): PortError | undefined {
   if (thrown instanceof CmbsError && thrown.code !== 'internal') {
     return { kind: 'fault', code: FAULT.refused, text: thrown.message, data: { code: thrown.code } };
@@ -42,6 +45,7 @@ function faultIn(thrown: unknown): PortError | undefined {
   if (!isError(thrown) || thrown.name !== 'Fault') return undefined;
   const { code, message, data } = thrown as Error & { readonly code?: unknown; readonly data?: unknown };
   if (typeof code !== 'number' || !Number.isInteger(code) || Math.abs(code) > 0x7fff_ffff) return undefined;
+  if (!(thrown instanceof Fault) && !isModuleCode(code)) return undefined;
   return {
     kind: 'fault',
     code,

@@ -14,7 +14,7 @@ import type { RunningTask } from './once';
 import type { PortCaller, PortFunctions } from './port-functions';
 import type { FromModule, LoadMessage, PortError, ToModule } from './protocol';
 import type { ModuleThread } from './thread';
-import { fromPort, toPort, ValueError } from './values';
+import { fromPort, toPort, toPortSized, ValueError } from './values';
 
 export interface InstanceOptions {
   /** Name of the module. */
@@ -37,6 +37,8 @@ export interface InstanceOptions {
 
 interface CallInFlight {
   readonly context: ServiceContext;
+  /** Approximate bytes of the arguments. */
+  readonly bytes: number;
   /** Aborts when the call has ended. */
   readonly over: AbortController;
   readonly settle: (outcome: { readonly value: unknown } | { readonly error: Error }) => void;
@@ -62,6 +64,8 @@ export class ModuleInstance {
   #starting: Step | undefined;
   #stopping: Step | undefined;
   #endReason: string | undefined;
+  /** Approximate bytes of the arguments of the calls in flight. */
+  #bytes = 0;
   /** Cancelled calls that the module has not confirmed. */
   #unconfirmed = 0;
   #cancelWatchdog: () => void = () => undefined;
@@ -211,11 +215,19 @@ export class ModuleInstance {
   async call(method: string, context: ServiceContext, args: readonly unknown[]): Promise<Value> {
     const { principal, methodName, sender, session, signal } = context;
     if (this.#endReason !== undefined) throw unavailable(this.name);
-    const given = argumentsOf(methodName, args);
+    const { copied: given, bytes } = argumentsOf(methodName, args);
+    const { callsInFlight, bytesInFlight } = this.#options.limits;
+    // One call always fits: a value has fewer bytes at most.
+    if (this.#calls.size >= callsInFlight || (this.#calls.size > 0 && this.#bytes + bytes > bytesInFlight)) {
+      const text = `The module ${this.name} has too many calls in flight; call again later.`;
+      throw new Fault(FAULT.refused, text, { code: 'queue_full' });
+    }
+    this.#bytes += bytes;
     const id = this.#options.newId();
     const outcome = new Promise<unknown>((resolve, reject) => {
       this.#calls.set(id, {
         context,
+        bytes,
         over: new AbortController(),
         settle: (end) => ('error' in end ? reject(end.error) : resolve(end.value)),
       });
@@ -241,7 +253,8 @@ export class ModuleInstance {
   }
 
   #callerOf({ context, over }: CallInFlight): PortCaller {
-    const { principal, methodName, sender, session, clientAddress, isStored, depth = 0, signal, log } = context;
+    const { principal, methodName, sender, session, clientAddress, trace, isStored } = context;
+    const { depth = 0, signal, log } = context;
     return {
       principal,
       module: this.name,
@@ -250,6 +263,7 @@ export class ModuleInstance {
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
       ...(isStored === undefined ? {} : { isStored }),
+      trace,
       depth,
       signal: AbortSignal.any([signal, over.signal]),
       log,
@@ -259,6 +273,7 @@ export class ModuleInstance {
   #ended(id: string, outcome: { readonly value: unknown } | { readonly error: Error }): void {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
+    this.#bytes -= call?.bytes ?? 0;
     call?.over.abort();
     call?.settle(outcome);
     if (this.#calls.size === 0) this.#idle();
@@ -389,9 +404,9 @@ export const ownName = (module: string): string => `module:${module}`;
 export const unavailable = (name: string): Fault =>
   new Fault(FAULT.refused, `The module ${name} is being started; try again soon.`, { code: 'unavailable' });
 
-function argumentsOf(methodName: string, args: readonly unknown[]): unknown {
+function argumentsOf(methodName: string, args: readonly unknown[]): ReturnType<typeof toPortSized> {
   try {
-    return toPort(args);
+    return toPortSized(args);
   } catch (error) {
     if (!(error instanceof ValueError)) throw error;
     throw new Fault(FAULT.invalidParams, `The arguments of ${methodName} cannot be passed on: ${error.message}.`);

@@ -208,6 +208,28 @@ export interface Context extends Program {
   readonly ExactNumber: new (source: string) => ExactNumber;
 }
 
+/** A schema of zod, or of another library that follows Standard Schema (version 1). */
+export interface Schema {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => SchemaResult | Promise<SchemaResult>;
+    readonly jsonSchema?: {
+      readonly input: (options: { readonly target: 'draft-07' }) => Record<string, unknown>;
+      readonly output: (options: { readonly target: 'draft-07' }) => Record<string, unknown>;
+    };
+  };
+}
+
+export type SchemaResult =
+  | { readonly value: unknown; readonly issues?: undefined }
+  | {
+      readonly issues: readonly {
+        readonly message: string;
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
+
 export interface MethodFlags {
   /** A repeated call has the same effect as one call. */
   readonly idempotent?: boolean;
@@ -217,13 +239,18 @@ export interface MethodFlags {
   readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
+  /** The method takes arguments of any number and type; its signatures are examples. */
+  readonly anyArguments?: boolean;
 }
 
 export interface Method {
   /** The text of `system.methodHelp`. Not empty. */
   readonly documentation: string;
-  /** Each has the type of the result and then those of the arguments: `'string,int'` or `['string', 'int']`. */
-  readonly signatures: readonly (string | readonly string[])[];
+  /**
+   * Each has the type of the result and then those of the arguments: `'string,int'`, `['string', 'int']`, or schemas in
+   * place of names, `[z.string(), z.int().min(1)]`. A call whose arguments fit none of them does not reach the method.
+   */
+  readonly signatures: readonly (string | readonly (string | Schema)[])[];
   call(context: Context, args: readonly Value[]): Promise<Value> | Value;
   readonly flags?: MethodFlags;
 }

@@ -11,6 +11,9 @@ export interface ModuleLimits {
   readonly retireMs: number;
   /** Milliseconds without a sign of life after a cancelled call; then the worker is ended and started again. */
   readonly blockedMs: number;
+  /** Calls of one module in flight, and approximate bytes of their arguments: what its thread may have to hold. */
+  readonly callsInFlight: number;
+  readonly bytesInFlight: number;
   /** Megabytes of the JavaScript heap of one module. */
   readonly heapMb: number;
   /** Milliseconds before the second restart in a row, which double up to the longest wait. */
@@ -30,6 +33,8 @@ export const MODULE_LIMITS: ModuleLimits = {
   shutdownMs: 500,
   retireMs: 30_000,
   blockedMs: 60_000,
+  callsInFlight: 10_000,
+  bytesInFlight: 48 * 1024 * 1024,
   heapMb: 128,
   restartFirstMs: 500,
   restartMaxMs: 60_000,

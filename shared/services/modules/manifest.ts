@@ -21,6 +21,7 @@ const flags = z.strictObject({
   timeoutMs: z.number().int().min(1).max(3_600_000).exactOptional(),
   secret: z.boolean().exactOptional(),
   callers: z.enum(['everybody', 'known', 'administrators']).exactOptional(),
+  anyArguments: z.boolean().exactOptional(),
 });
 
 const method = z.object({
@@ -30,6 +31,7 @@ const method = z.object({
   signatures: z
     .array(signature, { error: 'signatures is an array' })
     .min(1, { error: 'signatures needs at least one signature' }),
+  schemas: z.array(z.array(z.record(z.string(), z.json()).nullable())).exactOptional(),
   flags: flags.nullish().transform((given) => given ?? {}),
 });
 

@@ -4,6 +4,7 @@
  */
 import type { Log } from '../../log';
 import type { Principal } from '../../principal';
+import type { Traceparent } from '../../trace';
 import type { Value } from './kit';
 
 /** Who asks. */
@@ -19,6 +20,8 @@ export interface PortCaller {
   /** Address of the client, where it is known. */
   readonly clientAddress?: string;
   readonly session?: string;
+  /** The trace of the call. */
+  readonly trace?: Traceparent | undefined;
   /** Calls of methods by methods on the way to this one. */
   readonly depth: number;
   /** The answer of the call is stored. */

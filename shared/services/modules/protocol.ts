@@ -1,5 +1,5 @@
 /** The messages between the program and the thread of a module. All are plain data. */
-import type { Json } from '../../json';
+import type { Json, JsonObject } from '../../json';
 import type { Principal } from '../../principal';
 import type { MethodFlags, Settings } from './kit';
 
@@ -65,6 +65,8 @@ export interface RawManifest {
 export interface MethodManifest {
   readonly documentation: string;
   readonly signatures: readonly (readonly string[])[];
+  /** JSON Schemas beside the types of each signature, where the module gave schemas. */
+  readonly schemas?: readonly (readonly (JsonObject | null)[])[];
   readonly flags: MethodFlags;
 }
 

@@ -5,7 +5,8 @@
 import { pathToFileURL } from 'node:url';
 import type { MessagePort } from 'node:worker_threads';
 import { ExactNumber } from '../../exact-json';
-import { Fault } from '../fault';
+import type { Json } from '../../json';
+import { Fault, isModuleCode } from '../fault';
 import { fromPortError, toPortError } from './errors';
 import type { Context, Method, ModuleLog, Program, Server, Shutdown, Startup, Value } from './kit';
 import { singleLine } from './lines';
@@ -17,8 +18,20 @@ import {
   type RawManifest,
   type ToModule,
 } from './protocol';
+import { callChecked, describeSignature, hasSchemas } from './schemas';
 import { importTypeScript } from './typescript';
 import { fromPort, toPort } from './values';
+
+/** `context.Fault`. A fault with another code would look like one of the program. */
+class ModuleFault extends Fault {
+  constructor(code: number, text: string, data?: Json) {
+    super(code, text, data);
+    if (isModuleCode(code)) return;
+    throw new RangeError(
+      `Codes from -32768 to -32000 are reserved; a module has others, -32602 and -32500: ${code}.`,
+    );
+  }
+}
 
 /** A loaded module. */
 interface Loaded {
@@ -109,7 +122,11 @@ export class ModuleRuntime {
       const method = this.#loaded?.methods.get(message.method);
       if (method === undefined) throw new Error(`The module has no method ${message.method}.`);
       const args = fromPort(message.args) as readonly Value[];
-      const result = await method.call(this.#contextOf(message, controller.signal), args);
+      const context = this.#contextOf(message, controller.signal);
+      const call = async (given: readonly Value[]): Promise<unknown> => method.call(context, given);
+      const result = hasSchemas(method.signatures)
+        ? await callChecked(method, message.methodName, args, call)
+        : await call(args);
       this.#send({ type: 'result', id, value: toPort(result) });
     } catch (thrown) {
       this.#send({ type: 'thrown', id, error: toPortError(thrown) });
@@ -204,7 +221,7 @@ export class ModuleRuntime {
       settings: this.#order?.settings ?? {},
       signal,
       log: this.#logOf({ call: id, method: methodName }),
-      Fault,
+      Fault: ModuleFault,
       ExactNumber,
     });
   }
@@ -263,7 +280,7 @@ function taken(exported: unknown): { readonly manifest: RawManifest; readonly lo
     const { documentation, signatures, flags, call } = method as Partial<Method>;
     if (typeof call !== 'function') throw new Error(`The method ${name} has no function call.`);
     methods.set(name, method);
-    described.push([name, { documentation, signatures, flags }]);
+    described.push([name, { documentation, ...describedSignatures(signatures), flags }]);
   }
   const startup = functionIn(source, 'startup') as Startup | undefined;
   const shutdown = functionIn(source, 'shutdown') as Shutdown | undefined;
@@ -278,6 +295,13 @@ function taken(exported: unknown): { readonly manifest: RawManifest; readonly lo
       hasShutdown: shutdown !== undefined,
     },
   };
+}
+
+/** The names of the types, and the JSON Schemas, of signatures with schemas; others are checked by the program. */
+function describedSignatures(signatures: unknown): Readonly<Record<string, unknown>> {
+  if (!hasSchemas(signatures)) return { signatures };
+  const described = signatures.map(describeSignature);
+  return { signatures: described.map(({ types }) => types), schemas: described.map(({ schemas }) => schemas) };
 }
 
 function functionIn(source: Readonly<Record<string, unknown>>, name: string): unknown {

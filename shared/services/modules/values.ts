@@ -20,7 +20,13 @@ const VALUE_BYTES = 8;
  * undefined counts as null, and a member that is undefined is left out.
  * @throws ValueError for a function, an instance of a class, a value that is too large or nested too deeply
  */
-export function toPort(value: unknown, maxBytes = MAX_VALUE_BYTES): unknown {
+export const toPort = (value: unknown, maxBytes = MAX_VALUE_BYTES): unknown => toPortSized(value, maxBytes).copied;
+
+/** As {@link toPort}, with the approximate bytes of the value. */
+export function toPortSized(
+  value: unknown,
+  maxBytes = MAX_VALUE_BYTES,
+): { readonly copied: unknown; readonly bytes: number } {
   let left = maxBytes;
   const spend = (bytes: number): void => {
     left -= bytes;
@@ -67,7 +73,8 @@ export function toPort(value: unknown, maxBytes = MAX_VALUE_BYTES): unknown {
     }
     return Object.fromEntries(members);
   };
-  return at(value, 0);
+  const copied = at(value, 0);
+  return { copied, bytes: maxBytes - left };
 }
 
 /** The value that another thread sent. */

@@ -1,10 +1,11 @@
 /**
  * A process with a host of modules, for tests with several processes. Arguments: the directory of the modules, the built
  * worker, the limits of tasks as JSON, and the path of esbuild. It sends `{"event":…}` for `test.tell` of a module, and answers to `test.ask` of
- * a module come as `{"answer":…}`. `{"close":true}` closes the host.
+ * a module come as `{"answer":…}`. `{"call":[name, arguments]}` calls a method, whose result is sent as an event, and
+ * `{"close":true}` closes the host.
  */
 import { newId, type Log, systemClock } from '@cmbs/shared';
-import { standardServices } from '@cmbs/shared/services';
+import { standardServices, type Value } from '@cmbs/shared/services';
 import {
   isDebugged,
   ModuleHost,
@@ -12,6 +13,7 @@ import {
   type OnceLimits,
   standardFunctions,
 } from '@cmbs/shared/services/modules';
+import { PATIENCE_MS } from '../../patience';
 import { storeOfParent } from './shared-store';
 
 const [, , directory = '', workerFile = '', limits = '{}', esbuild] = process.argv;
@@ -54,6 +56,13 @@ async function main(): Promise<void> {
     onceLimits: { ...ONCE_LIMITS, ...(JSON.parse(limits) as Partial<OnceLimits>) },
   });
   process.on('message', (message: object) => {
+    if ('call' in message) {
+      const [method, args] = message.call as [string, readonly Value[]];
+      const signal = AbortSignal.timeout(PATIENCE_MS);
+      void services
+        .call(method, args, { principal: { kind: 'user', name: 'tester' }, signal, log })
+        .then((result) => process.send?.({ event: `${method} returned ${JSON.stringify(result)}` }));
+    }
     if (!('close' in message)) return;
     process.channel?.unref();
     void host.close().then(() => {
@@ -61,7 +70,7 @@ async function main(): Promise<void> {
       process.disconnect();
     });
   });
-  process.send?.({ event: services.has('table') ? 'open' : 'broken' });
+  process.send?.({ event: services.has('table') || services.has('weather') ? 'open' : 'broken' });
 }
 
 void main();

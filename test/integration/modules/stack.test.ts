@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -126,6 +126,31 @@ it.each([
   }
 });
 
+/** The debugger that comes with Node.js, by its standard input and output. */
+class Debugger {
+  readonly #child: ChildProcess;
+  #output = '';
+
+  constructor(address: string) {
+    this.#child = spawn(process.execPath, ['inspect', address], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#child.stdout?.on('data', (text: Buffer) => (this.#output += text.toString()));
+  }
+
+  /** Waits until the debugger has written text; what it writes next is looked for from there. */
+  async says(text: string): Promise<void> {
+    await becomes(() => this.#output.includes(text), `${text}: ${this.#output}`);
+    this.#output = this.#output.slice(this.#output.indexOf(text) + text.length);
+  }
+
+  enter(command: string): void {
+    this.#child.stdin?.write(`${command}\n`);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
 describe('under a debugger', () => {
   it('modules run on the main thread, and can be loaded again', async () => {
     const modules = new Modules(worker);
@@ -174,6 +199,48 @@ export const startup = (server: { test: { tell(text: string): Promise<void> } })
       child?.kill('SIGKILL');
       program.remove();
       await modules.close();
+    }
+  });
+
+  it('a breakpoint in a method stops the method', async () => {
+    const directory = join(ROOT, 'examples/modules');
+    const program = bundleProgram('test/integration/modules/host-child.ts');
+    let attached: Debugger | undefined;
+    const events: unknown[] = [];
+    const child = fork(program.path, [directory, worker.path, '{}', require.resolve('esbuild')], {
+      execArgv: ['--inspect=127.0.0.1:0'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    try {
+      let output = '';
+      child.on('message', (message: object) => 'event' in message && events.push(message.event));
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (text: Buffer) => (output += text.toString()));
+      }
+      serveStore(child, new MemoryStore(systemClock, silentLog));
+      await becomes(() => events.includes('open'), `the host is open: ${output}`);
+      const [, address = ''] = /ws:\/\/([^/]+)\//.exec(output) ?? [];
+      attached = new Debugger(address);
+      await attached.says('debug>');
+      const line =
+        1 +
+        readFileSync(join(directory, 'weather/index.mjs'), 'utf8')
+          .split('\n')
+          .findIndex((text) => text.includes('if (forecast'));
+      attached.enter(`setBreakpoint('weather/index.mjs', ${line})`);
+      await attached.says(`>${line} `);
+      child.send({ call: ['weather.forecast', ['tokyo']] });
+      await attached.says('break in');
+      await attached.says(`weather/index.mjs:${line}`);
+      attached.enter("exec [city, forecast].join(' is ')");
+      await attached.says('tokyo is sunny');
+      expect(events).toEqual(['open']);
+      attached.enter('cont');
+      await becomes(() => events.includes('weather.forecast returned "sunny"'), 'the method goes on');
+    } finally {
+      attached?.kill();
+      child.kill('SIGKILL');
+      program.remove();
     }
   });
 });

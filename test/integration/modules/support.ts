@@ -63,7 +63,10 @@ ${more}`;
 export const moduleOf = (methods: Readonly<Record<string, string>>, more = ''): string => `
 export const methods = {
 ${Object.entries(methods)
-  .map(([name, call]) => `${name}: { documentation: 'For a test.', signatures: ['any'], call: ${call} },`)
+  .map(
+    ([name, call]) =>
+      `${name}: { documentation: 'For a test.', signatures: ['any'], flags: { anyArguments: true }, call: ${call} },`,
+  )
   .join('\n')}
 };
 ${more}`;
