@@ -7,7 +7,7 @@ import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
-import { KeyValues, type Services } from '@cmbs/shared/services';
+import { KeyValues } from '@cmbs/shared/services';
 import { keyValueModule } from '@cmbs/shared/services/builtin';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
@@ -35,8 +35,6 @@ export interface Stack {
   readonly url: string;
   /** The functions, for another adapter beside the gateway. */
   readonly app: App;
-  /** The methods, for calls that do not come in messages. */
-  readonly services: Services;
   /** Stops within two seconds; requests and frames in flight are answered first. Idempotent. */
   close(): Promise<void>;
 }
@@ -180,7 +178,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;
-    return { url: endpoint.url, app, services: assembly.services, close: () => (closed ??= close()) };
+    return { url: endpoint.url, app, close: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;

@@ -2,11 +2,9 @@
 import { callerKey, CmbsError, sessionOf } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import {
-  type Call,
   type CallContext,
   Fault,
   FAULT,
-  MULTICALL,
   type Outcome,
   outcomesOf,
   type RpcProtocol,
@@ -46,7 +44,7 @@ export async function rpc(request: OcciRequest, app: App): Promise<OcciResponse>
   const received = { request, protocol, body, read: protocol.read(body, header(request, 'content-type')) };
   const key = header(request, 'idempotency-key');
   const text = await (key === undefined
-    ? run(received, app, request.signal)
+    ? run(received, app, request)
     : runOnce(received, app, checkIdempotencyKey(key)));
   // Nothing but notifications.
   if (text === '') return answer(204, undefined);
@@ -58,7 +56,11 @@ export async function rpc(request: OcciRequest, app: App): Promise<OcciResponse>
 }
 
 /** Makes the calls; resolves with the text of the answer, which is empty when there is nothing to answer. */
-async function run({ request, protocol, read }: Received, app: App, signal: AbortSignal): Promise<string> {
+async function run(
+  { request, protocol, read }: Received,
+  app: App,
+  { signal, isStored = false }: { readonly signal: AbortSignal; readonly isStored?: boolean },
+): Promise<string> {
   const { principal, clientAddress, trace } = request;
   const time = timeFor(read, app, signal);
   const context: CallContext = {
@@ -67,6 +69,7 @@ async function run({ request, protocol, read }: Received, app: App, signal: Abor
     ...sessionOf(principal),
     way: protocol.name === 'xml-rpc' ? 'xml-rpc' : 'json-rpc',
     trace,
+    ...(isStored ? { isStored } : {}),
     signal: time.signal,
     log: app.log,
   };
@@ -117,30 +120,15 @@ async function runOnce(received: Received, app: App, key: string): Promise<strin
   const { request, protocol, read, body } = received;
   // Answers are kept in the store, which strangers must not fill: the methods that everybody may call are not enough.
   await app.authorize(request.principal, 'service.call', { path: 'service:rpc' });
-  if (namesOf(read.calls).includes('system.auth')) {
-    throw new CmbsError(
-      'bad_request',
-      'An answer with a new secret is not kept; call system.auth without Idempotency-Key.',
-    );
-  }
   const asked: IdempotentRequest = {
     key: `rpc ${key}`,
     owner: callerKey(request.principal),
     fingerprint: fingerprint('POST', '/rpc', protocol.name, body),
   };
   const work = {
-    run: () => run(received, app, new AbortController().signal),
+    run: () => run(received, app, { signal: new AbortController().signal, isStored: true }),
     unknown: (why: string) =>
       textOf(read.answer(read.calls.map(() => ({ value: new Fault(FAULT.outcomeUnknown, why) })))),
   };
   return app.runs.once(asked, work, request.signal);
-}
-
-/** The names of the methods that a request calls, also inside of a multicall. */
-function namesOf(calls: readonly Call[]): readonly unknown[] {
-  return calls.flatMap(({ method, params: [inner] }): readonly unknown[] =>
-    method === MULTICALL && Array.isArray(inner)
-      ? (inner as readonly (Readonly<Record<string, unknown>> | null)[]).map((entry) => entry?.methodName)
-      : [method],
-  );
 }

@@ -206,13 +206,9 @@ function login(sessions: Sessions | undefined): Methods {
         'Opens a session: makes an access token of the caller. Returns its id (session), the token, which is shown ' +
         'once and is sent as Authorization: Bearer, the time at which it expires, and the principal. Only over HTTP.',
       signatures: [['struct']],
-      flags: { callers: 'known' },
-      call: async ({ principal, clientAddress, signal }) => {
+      flags: { callers: 'known', secret: true },
+      call: async ({ principal, signal }) => {
         const open = required();
-        // The answer to a message is stored, and a secret must not be.
-        if (clientAddress === undefined) {
-          throw new CmbsError('forbidden', 'The answer has a secret; call system.auth over HTTP, at /rpc.');
-        }
         const { id, token, expiresAt } = await open.open(principal, signal);
         return { session: id, token, expires: expiresAt, principal: nameOf(principal) };
       },

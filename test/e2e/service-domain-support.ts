@@ -18,7 +18,7 @@ export const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
 export const RELAY = `
 const given = (family, name) => ({
   documentation: 'For a test.',
-  signatures: ['any'],
+  signatures: ['any'], flags: { anyArguments: true },
   call: (context, args) => context[family][name](...args),
 });
 const kept = [];
@@ -32,20 +32,20 @@ export const methods = {
   update: given('entities', 'update'),
   remove: given('entities', 'delete'),
   act: given('entities', 'act'),
-  call: { documentation: 'For a test.', signatures: ['any'], call: ({ call }, args) => call(...args) },
+  call: { documentation: 'For a test.', signatures: ['any'], flags: { anyArguments: true }, call: ({ call }, args) => call(...args) },
   deep: {
     documentation: 'For a test.',
-    signatures: ['any'],
+    signatures: ['any'], flags: { anyArguments: true },
     call: ({ broker }, [message, depth]) => {
       let content = 1;
       for (let at = 0; at < depth; at += 1) content = [content];
       return broker.send({ ...message, content });
     },
   },
-  keep: { documentation: 'Keeps its context.', signatures: ['any'], call: (context) => { kept.push(context); return 'kept'; } },
+  keep: { documentation: 'Keeps its context.', signatures: ['any'], flags: { anyArguments: true }, call: (context) => { kept.push(context); return 'kept'; } },
   misuse: {
     documentation: 'Uses the context of an earlier call.',
-    signatures: ['any'],
+    signatures: ['any'], flags: { anyArguments: true },
     call: (_context, [message]) => kept[0].broker.send(message),
   },
 };
@@ -109,9 +109,9 @@ export class ServiceStack {
     return this.#stack.url;
   }
 
-  get services(): Stack['services'] {
+  get services(): Stack['app']['services'] {
     if (this.#stack === undefined) throw new Error('the stack is down');
-    return this.#stack.services;
+    return this.#stack.app.services;
   }
 
   /** Calls a method in this process, as over HTTP: the answer is not stored. */
@@ -185,12 +185,18 @@ export class ServiceCaller {
     return this.#authorization === undefined ? {} : { Authorization: this.#authorization };
   }
 
-  async ask(method: string, path: string, body?: JsonObject): Promise<Answered> {
+  async ask(
+    method: string,
+    path: string,
+    body?: JsonObject,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Answered> {
     const answer = await fetch(this.#stack.url + path, {
       method,
       headers: {
         Accept: 'application/json',
         ...this.headers,
+        ...more,
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       },
       signal: AbortSignal.timeout(PATIENCE_MS),

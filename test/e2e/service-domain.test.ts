@@ -460,6 +460,11 @@ describe('the rights of a method', () => {
     const [method, args] = call();
     const refused = await overHttp(bob, ...http());
     expect(await byCall(bob, `message.${method}`, ...args)).toEqual(refused);
+    const request = { jsonrpc: '2.0', id: 1, method: `message.${method}`, params: args } as const;
+    const { error } = (await bob.must(200, bob.ask('POST', '/rpc', request))) as unknown as {
+      readonly error: Failed;
+    };
+    expect([error.data?.code, withoutIds(error.message)]).toEqual(refused);
     expect(await byCall(bob, `relay.${method}`, ...args)).toEqual(refused);
   });
 
@@ -532,6 +537,17 @@ describe('the rights of a method', () => {
     expect((await reader.ask('GET', alice.member)).status).toBe(401);
   });
 
+  it('a token is made over HTTP, and used there', async () => {
+    const call = { jsonrpc: '2.0', id: 1, method: 'token.create', params: [] } as const;
+    const { result } = (await alice.must(200, alice.ask('POST', '/rpc', call))) as {
+      readonly result: { readonly id: string; readonly token: string };
+    };
+    const other = stack.caller(`Bearer ${result.token}`);
+    const who = await other.must(200, other.ask('POST', '/rpc', { ...call, method: 'system.whoami' }));
+    expect(who).toMatchObject({ result: { name: 'alice', session: result.id } });
+    expect(await alice.result('token.revoke', result.id)).toBe(true);
+  });
+
   it('tokens are listed for their owner, with what they are limited to, and without the secret', async () => {
     const expires_at = '2090-01-01T00:00:00Z';
     const limits = { expires_at, targets: ['entity:/cmbs/message/'], operations: ['entity.read'] };
@@ -577,6 +593,16 @@ describe('the rights of a method', () => {
 
   it('a new token is not shown where the answer is stored', async () => {
     expect(await alice.fault('relay.call', 'token.create', [{}])).toMatchObject({ data: { code: 'forbidden' } });
+    const call = { jsonrpc: '2.0', id: 1, method: 'token.create', params: [] } as const;
+    const several = {
+      ...call,
+      method: 'system.multicall',
+      params: [[{ methodName: 'token.create', params: [] }]],
+    };
+    for (const asked of [call, several]) {
+      const { json } = await alice.ask('POST', '/rpc', asked, { 'Idempotency-Key': unique('key') });
+      expect(JSON.stringify(json)).toContain('would be stored');
+    }
     expect(await alice.fault('token.create', {})).toMatchObject({ code: -32000, data: { code: 'forbidden' } });
     expect(await alice.result('token.list')).toEqual([]);
   });
