@@ -541,6 +541,8 @@ describe('every function', () => {
     '/cmbs/message/{id}': ['/cmbs/message/call'],
     '/cmbs/message/{mixin}/': ['/cmbs/message/l1/'],
     '/push/{subscription}': ['/push/member.bob.l32?topic=news'],
+    '/rpc': ['/rpc'],
+    '/RPC2': ['/RPC2'],
     '/healthz': ['/healthz'],
     '/readyz': ['/readyz'],
     '/{path}/…': [
@@ -558,6 +560,8 @@ describe('every function', () => {
   /** Requests that are answered without a question, with the reason. */
   const WITHOUT_QUESTION: Readonly<Record<string, string>> = {
     'OPTIONS /push/member.bob.l32?topic=news': 'names the one method, and not whether there is the member',
+    'OPTIONS /rpc': 'names the one method',
+    'OPTIONS /RPC2': 'names the one method',
     'GET /healthz': 'a platform asks whether the process answers',
     'HEAD /healthz': 'as GET',
     'GET /readyz': 'a platform asks whether the store and the companion answer',
@@ -569,6 +573,7 @@ describe('every function', () => {
 
   async function bodyOf(method: string, path: string): Promise<unknown> {
     if (path.startsWith('/push/')) return pushed('note', 'text');
+    if (path === '/rpc' || path === '/RPC2') return { id: 1, method: 'echo.echo', params: [SECRET] };
     const mixins = [{ term: 'marked', scheme: OWN, location: '/marked/', title: 'changed', attributes: {} }];
     if (path.endsWith('/-/')) return method === 'POST' ? definition('added') : { mixins };
     if (method !== 'POST' && method !== 'PUT') return undefined;
@@ -610,6 +615,8 @@ describe('every function', () => {
       // Topics that the owner may not have are dropped, and acknowledged.
       const isPush = target.startsWith('/push/');
       const authorization = isPush ? { authorization: `Bearer ${await token(PUSHER)}` } : {};
+      // A refused call is answered with a fault.
+      const isCall = target === '/rpc' || target === '/RPC2';
       const { status, text } = await request({
         method,
         target,
@@ -618,8 +625,9 @@ describe('every function', () => {
       });
       const row = `${method} ${target}`;
       // The path does not have the method at all.
+      const isRefused = isCall ? text.includes('"code":-32000') : status === 403 || isPush;
       const isAnswered = status !== 405 && !(row in WITHOUT_QUESTION);
-      if (text.includes(SECRET) || (isAnswered && (asked.length === 0 || (status !== 403 && !isPush)))) {
+      if (text.includes(SECRET) || (isAnswered && (asked.length === 0 || !isRefused))) {
         wrong.push({ row, status, text, asked });
       }
       if (row in WITHOUT_QUESTION && asked.length > 0) wrong.push({ row, now: 'asks' });
