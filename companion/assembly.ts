@@ -11,6 +11,7 @@ import {
   type Services,
   standardServices,
 } from '@cmbs/shared/services';
+import { type FileLimits, fileModule, type GovernedFiles } from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
@@ -25,6 +26,8 @@ export interface CompanionAdditions {
   readonly authorize?: Authorize;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Limits of the files of `CMBS_FILES_DIR` in place of the defaults. */
+  readonly files?: Partial<FileLimits>;
   /** Additions to the modules of `CMBS_MODULES_DIR`. */
   readonly modules?: ModuleAdditions;
   /** Codecs besides JSON-RPC. */
@@ -52,6 +55,8 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: NewId;
+  /** The files of the module `file`, which refuses without them. */
+  readonly openFiles?: GovernedFiles | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -84,6 +89,7 @@ export class CompanionAssembly {
     if (debugFaults)
       options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
     this.services = standardServices({ clock, newId, authorize, debugFaults });
+    this.services.register(fileModule(options.openFiles));
     for (const module of services) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];

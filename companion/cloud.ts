@@ -11,6 +11,7 @@ import {
   pause,
   systemClock,
   untilOr,
+  type Authorize,
   type Clock,
   type Log,
 } from '@cmbs/shared';
@@ -45,6 +46,7 @@ import { CompanionAssembly, type CompanionAdditions } from './assembly';
 import type { Companion } from './companion';
 import { Control } from './control';
 import { zeroMq } from './exchanges/zeromq';
+import { type OpenFiles, openFiles } from './files';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
 import { openModules } from './modules';
@@ -91,17 +93,45 @@ export interface CloudCompanion {
  *   administrator, or the directory of modules, cannot be used
  */
 export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
-  const { config, log, clock = systemClock } = options;
+  const { config, clock = systemClock } = options;
   const administrator = firstAdministratorOf(config);
   // The services need the decisions before there is a store to read the rules from.
   const late: LateAccess = {};
-  const assembly = new CompanionAssembly({
-    authorize: (...asked) => {
-      if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
-      return late.access.authorize(...asked);
-    },
-    ...options,
+  const access = (): Access => {
+    if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+    return late.access;
+  };
+  const { authorize = (...asked: Parameters<Authorize>) => access().authorize(...asked) } = options;
+  const files = await openFiles({
+    config,
     clock,
+    authorize,
+    visibility: () => access().visibility,
+    limits: options.files,
+  });
+  const parts = { ...options, clock, late, administrator, authorize, opened: files };
+  let companion: LeasedCompanion;
+  try {
+    companion = await assembled(parts);
+  } catch (error) {
+    await files?.close();
+    throw error;
+  }
+  try {
+    await companion.open();
+  } catch (error) {
+    await companion.close();
+    throw error;
+  }
+  return companion;
+}
+
+/** The companion with its control endpoint, before it opens anything else. */
+async function assembled(parts: Omit<LeasedParts, 'assembly' | 'control'>): Promise<LeasedCompanion> {
+  const { config, log, clock, opened } = parts;
+  const assembly = new CompanionAssembly({
+    ...parts,
+    openFiles: opened?.files,
     newId,
     zeroMq: (layers) => zeroMq(cloudAddresses(config, layers)),
   });
@@ -116,14 +146,7 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  const companion = new LeasedCompanion({ ...options, clock, assembly, control, late, administrator });
-  try {
-    await companion.open();
-  } catch (error) {
-    await companion.close();
-    throw error;
-  }
-  return companion;
+  return new LeasedCompanion({ ...parts, assembly, control });
 }
 
 interface LateAccess {
@@ -137,6 +160,7 @@ interface LeasedParts extends CloudCompanionOptions {
   readonly administrator: FirstAdministrator | undefined;
   readonly clock: Clock;
   readonly assembly: CompanionAssembly;
+  readonly opened: OpenFiles | undefined;
   readonly control: Control;
 }
 
@@ -192,11 +216,12 @@ class LeasedCompanion implements CloudCompanion {
 
   /** Starts the service modules, which a standby has too, and then waits for the lease. */
   async open(): Promise<void> {
-    const { config, clock, log, assembly, modules } = this.#parts;
+    const { config, clock, log, assembly, modules, opened } = this.#parts;
     this.#modules = await openModules(
       {
         config,
         services: assembly.services,
+        files: opened?.files,
         access: this.#access,
         store: this.#store,
         clock,
@@ -222,12 +247,13 @@ class LeasedCompanion implements CloudCompanion {
   }
 
   async #close(): Promise<void> {
-    const { control } = this.#parts;
+    const { control, opened } = this.#parts;
     control.stopTaking();
     this.#stop.abort();
     await this.#running;
     await control.close();
     await this.#modules?.close();
+    await opened?.close();
     await Promise.all([this.#store.close(), this.#leases.close()]);
   }
 

@@ -20,6 +20,7 @@ export {
   type RequestOptions,
   type StateListener,
 } from './exchanges/exchange';
+export { type OpenFiles, openFiles } from './files';
 export { schemesOf } from './exchanges/exchanges';
 export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';

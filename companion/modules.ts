@@ -2,7 +2,8 @@
 import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
-import type { Services } from '@cmbs/shared/services';
+import type { Services, Value } from '@cmbs/shared/services';
+import { fileOperations, type GovernedFiles } from '@cmbs/shared/services/builtin';
 import {
   isDebugged,
   ModuleHost,
@@ -27,6 +28,8 @@ export interface ModuleAdditions {
 export interface ModuleEnvironment {
   readonly config: Pick<Config, 'CMBS_MODULES_DIR' | 'CMBS_MODULE_ERRORS' | 'CMBS_MODULE_SETTINGS'>;
   readonly services: Services;
+  /** The files that modules use as `context.file`; each function refuses without them. */
+  readonly files: GovernedFiles | undefined;
   readonly access: Pick<Access, 'groups'>;
   readonly store: Store;
   readonly clock: Clock;
@@ -43,7 +46,7 @@ export interface ModuleEnvironment {
  * @throws CmbsError `bad_request` for a directory, settings or (with `fatal`) modules that cannot be used
  */
 export async function openModules(
-  { config, access, workerFile, ...parts }: ModuleEnvironment,
+  { config, access, files, workerFile, ...parts }: ModuleEnvironment,
   additions: ModuleAdditions = {},
 ): Promise<ModuleHost | undefined> {
   const { CMBS_MODULES_DIR: directory, CMBS_MODULE_ERRORS: errors, CMBS_MODULE_SETTINGS: settingsFile } = config;
@@ -53,6 +56,12 @@ export async function openModules(
     services: parts.services,
     groups: (principal) => access.groups(principal),
   });
+  for (const [name, run] of Object.entries(fileOperations(files))) {
+    functions.register(
+      `file.${name}`,
+      (caller, args) => run(caller, args as readonly Value[]) as ReturnType<PortFunction>,
+    );
+  }
   for (const [name, run] of Object.entries(added)) functions.register(name, run);
   return ModuleHost.open({
     ...parts,

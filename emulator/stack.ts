@@ -15,6 +15,7 @@ import {
   CompanionAssembly,
   companionGauges,
   localAddresses,
+  openFiles,
   openModules,
   zeroMq,
 } from '@cmbs/companion';
@@ -68,15 +69,27 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
     return late.access.access.authorize(...asked);
   };
-  const assembly = new CompanionAssembly({
-    authorize: byRules,
-    ...options,
-    clock,
-    newId,
-    zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
-  });
-  const { layers, authorize, metrics, schemes } = assembly;
   try {
+    const opened = await openFiles({
+      config,
+      clock,
+      authorize: options.authorize ?? byRules,
+      visibility: () => {
+        if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+        return late.access.access.visibility;
+      },
+      limits: options.files,
+    });
+    if (opened !== undefined) closing.push(() => opened.close());
+    const assembly = new CompanionAssembly({
+      authorize: byRules,
+      ...options,
+      openFiles: opened?.files,
+      clock,
+      newId,
+      zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
+    });
+    const { layers, authorize, metrics, schemes } = assembly;
     const store = await openSqliteStore({
       directory: config.CMBS_DATA_DIR,
       clock,
@@ -109,6 +122,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         log,
         counters: metrics,
         deployment,
+        files: opened?.files,
         ...(extensions === undefined ? {} : { extensions }),
         uriOf,
         schemes,
@@ -136,6 +150,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         {
           config,
           services: assembly.services,
+          files: opened?.files,
           access: programs.access,
           store,
           clock,

@@ -3,6 +3,7 @@ import type { Authorize, Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
 import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
+import type { GovernedFiles } from '@cmbs/shared/services/builtin';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
 
@@ -39,6 +40,8 @@ export interface App {
   readonly authenticate: (request: OcciRequest) => Promise<Principal>;
   /** Decides operations that no part of the domain asks about. */
   readonly authorize: Authorize;
+  /** Absent where there is no disk, and without `CMBS_FILES_DIR`. */
+  readonly files: GovernedFiles | undefined;
   readonly sends: MessageSender;
   readonly inbox: Inbox;
   /** Answers to requests with an `Idempotency-Key`. */

@@ -17,6 +17,7 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { fileModule } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -120,6 +121,7 @@ export async function cloudRuntime({
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
   });
+  services.register(fileModule(undefined));
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
     services,

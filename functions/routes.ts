@@ -7,6 +7,7 @@ import { CmbsError } from '@cmbs/shared';
 import { BUILT_IN_LAYERS, type LayerDefinition, MESSAGES } from '@cmbs/shared/broker';
 import type { App } from './app';
 import { action } from './handlers/action';
+import { file } from './handlers/file';
 import { health } from './handlers/health';
 import { inbox } from './handlers/inbox';
 import { occi } from './handlers/occi';
@@ -120,6 +121,13 @@ export const ROUTES: readonly Route[] = [
     access: 'bus',
     handler: (request, app) =>
       request.method === 'OPTIONS' ? options(request, app, 'POST, OPTIONS') : messageSend(request, app),
+  },
+  {
+    name: 'file',
+    paths: ['/files/{path}/…'],
+    summary: 'Files of the local stack: read, list, write, remove; a function has none and answers 501',
+    access: 'store',
+    handler: file,
   },
   { name: 'member', paths: MEMBER_PATHS, summary: 'Members', access: 'companion', handler: occi },
   {

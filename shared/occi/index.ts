@@ -66,6 +66,7 @@ export {
 export {
   checkId,
   isCollectionPath,
+  FILES,
   isSegment,
   pathUnder,
   prefixOf,

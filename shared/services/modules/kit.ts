@@ -46,12 +46,51 @@ export interface ModuleLog {
 /** Makes an error whose code, text and data reach the caller unchanged. */
 export type FaultClass = new (code: number, text: string, data?: Plain) => Error;
 
+/** A file or a directory of `context.file`. */
+export interface FileInfo {
+  /** The last part of the name. */
+  readonly name: string;
+  readonly type: 'file' | 'directory';
+  /** Bytes; 0 for a directory. */
+  readonly size: number;
+  readonly modified: Date;
+}
+
+/**
+ * The files of the program, as the methods of the module `file` (docs/services.md, "Files"). Names are relative to the
+ * root, whose name is empty. The same decisions are taken as for the caller's own calls.
+ */
+export interface Files {
+  /** @param length bytes; -1 or absent: to the end */
+  read(name: string, offset?: number, length?: number): Promise<Uint8Array>;
+  /** @param after the `next` of the page before */
+  ls(
+    directory?: string,
+    after?: string,
+    limit?: number,
+  ): Promise<{ readonly entries: readonly FileInfo[]; readonly next?: string }>;
+  stat(name: string): Promise<FileInfo>;
+  find(
+    directory: string,
+    pattern: string,
+  ): Promise<{ readonly names: readonly string[]; readonly is_complete: boolean }>;
+  md5(name: string): Promise<string>;
+  sha256(name: string): Promise<string>;
+  /** @param offset the size of the file, to append to it; 0 or absent: the bytes are the whole file */
+  put(name: string, bytes: Uint8Array, offset?: number): Promise<FileInfo>;
+  /** Resolves with whether the directory is new. */
+  mkdir(name: string): Promise<boolean>;
+  /** Removes a file or an empty directory. */
+  rm(name: string): Promise<boolean>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
   /** Calls another method; the same decision is taken as for a call from outside. @throws Fault of the method */
   call(method: string, args: readonly Value[]): Promise<Value>;
   /** The names of the groups that the caller is in. */
   groups(): Promise<readonly string[]>;
+  readonly file: Files;
 }
 
 /** What a method knows about its call, and can use. */

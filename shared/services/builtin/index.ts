@@ -1,0 +1,6 @@
+/** The built-in service modules, beside `system` and `echo` of every program. */
+export { fileModule, type FileOperation, fileOperations, noFiles } from './file';
+export { type FileCaller, type FileCondition, GovernedFiles } from './files/governed-files';
+export type { FileLimits } from './files/limits';
+export { type FileName, fileName, nothingAt, pathOf, shownName } from './files/names';
+export { type FileInfo, type OpenFile, VirtualFiles } from './files/virtual-files';
