@@ -1,4 +1,5 @@
 /** How a file is shown over HTTP: its type, its validators, and the range that a client asks for. */
+import { CmbsError } from '@cmbs/shared';
 import type { FileInfo } from '@cmbs/shared/services/builtin';
 import { header, type OcciRequest } from './request';
 
@@ -77,21 +78,27 @@ export interface ByteRange {
 /**
  * The range that a GET asks for; undefined for the whole file. Several ranges, other units and text that is no range are
  * ignored, as RFC 9110 §14.2 allows.
+ * @throws CmbsError `range_not_satisfiable`
  */
-export function rangeOf(request: OcciRequest, file: Ranged, now: number): ByteRange | 'unsatisfiable' | undefined {
+export function rangeOf(request: OcciRequest, file: Ranged, now: number): ByteRange | undefined {
   const text = header(request, 'range');
   if (request.method !== 'GET' || text === undefined || !holdsIfRange(request, file, now)) return undefined;
   const [, from = '', to = ''] = /^bytes=\s*(\d{0,18})-(\d{0,18})\s*$/i.exec(text) ?? [];
   if (from === '' && to === '') return undefined;
   if (from === '') {
-    const start = Math.max(0, file.size - Number(to));
-    return Number(to) === 0 || file.size === 0 ? 'unsatisfiable' : { start, end: file.size };
+    if (Number(to) === 0 || file.size === 0) throw unsatisfiable(file);
+    return { start: Math.max(0, file.size - Number(to)), end: file.size };
   }
   const start = Number(from);
   if (to !== '' && Number(to) < start) return undefined;
-  if (start >= file.size) return 'unsatisfiable';
+  if (start >= file.size) throw unsatisfiable(file);
   return { start, end: to === '' ? file.size : Math.min(Number(to) + 1, file.size) };
 }
+
+const unsatisfiable = ({ size }: Ranged): CmbsError =>
+  new CmbsError('range_not_satisfiable', `The file has ${size} bytes, and the range is outside of them.`, {
+    headers: { 'Content-Range': `bytes */${size}` },
+  });
 
 /** `If-Range` (RFC 9110 §13.1.5): a strong tag, or the exact time of a file that has not changed for a second. */
 function holdsIfRange(request: OcciRequest, { etag, modified }: Ranged, now: number): boolean {

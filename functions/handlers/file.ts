@@ -82,19 +82,11 @@ async function read(request: OcciRequest, { files, name, wantsDirectory, app }: 
     const current = currentOf(info);
     requireCurrent({ ...request, headers: { ...request.headers, 'if-none-match': [] } }, current);
     const headers = fileHeaders(info, etagOf(info), now);
-    const isUnchanged = unmodified(request, current);
-    const range = isUnchanged ? undefined : rangeOf(request, { ...info, etag: etagOf(info) }, now);
-    if (isUnchanged || range === 'unsatisfiable') {
+    if (unmodified(request, current)) {
       await opened.close();
-      if (isUnchanged) return { ...answer(304, undefined, headers), body: '' };
-      throw new CmbsError(
-        'range_not_satisfiable',
-        `The file has ${info.size} bytes, and the range begins after them.`,
-        {
-          headers: { 'Content-Range': `bytes */${info.size}` },
-        },
-      );
+      return answer(304, undefined, headers);
     }
+    const range = rangeOf(request, { ...info, etag: etagOf(info) }, now);
     const { start, end } = range ?? { start: 0, end: info.size };
     const partial = range === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${info.size}` };
     return {

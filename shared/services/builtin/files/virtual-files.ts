@@ -392,7 +392,7 @@ export class VirtualFiles {
   }
 
   /** Changes of one name run one after the other, so that a condition holds until the change is made. */
-  #change<T>(name: FileName, work: (directory: OpenDirectory, last: string) => Promise<T>): Promise<T> {
+  async #change<T>(name: FileName, work: (directory: OpenDirectory, last: string) => Promise<T>): Promise<T> {
     if (name.length === 0)
       throw new CmbsError('conflict', 'The root of the files cannot be changed; name a file in it.');
     return this.#changes.run(pathOf(name), () => this.#turns.run(() => this.#inParent(name, work)));
