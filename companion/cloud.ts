@@ -28,6 +28,7 @@ import {
   LEASE_LIMITS,
   type LeaseLimits,
   MEMBER_KIND,
+  MemberServices,
   Shards,
 } from '@cmbs/shared/broker';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
@@ -35,8 +36,9 @@ import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
-import { Categories } from '@cmbs/shared/occi';
+import { Categories, Entities } from '@cmbs/shared/occi';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { type DiscoveryPort, discoveryModule, ServiceRegistry } from '@cmbs/shared/services/builtin';
 import type { ModuleHost } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
@@ -49,6 +51,7 @@ import { zeroMq } from './exchanges/zeromq';
 import { type OpenFiles, openFiles } from './files';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
+import { ModuleAnnouncements } from './module-announcements';
 import { openModules } from './modules';
 import { shardLease } from './shard-lease';
 
@@ -175,6 +178,11 @@ class LeasedCompanion implements CloudCompanion {
   readonly #holder = newId();
   readonly #stop = new AbortController();
   readonly #access: Access;
+  readonly #registry: ServiceRegistry;
+  readonly #discovery: DiscoveryPort;
+  /** Known while the companion serves its shard. */
+  #members: MemberServices | undefined;
+  #announcements: ModuleAnnouncements | undefined;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -205,6 +213,13 @@ class LeasedCompanion implements CloudCompanion {
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
     parts.late.access = this.#access;
+    this.#registry = new ServiceRegistry({
+      store: this.#store,
+      clock,
+      isAdministrator: (principal) => this.#access.isAdministrator(principal),
+    });
+    this.#discovery = { registry: this.#registry, members: () => this.#members };
+    assembly.services.register(discoveryModule(this.#discovery));
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -222,6 +237,7 @@ class LeasedCompanion implements CloudCompanion {
         config,
         services: assembly.services,
         files: opened?.files,
+        discovery: this.#discovery,
         access: this.#access,
         store: this.#store,
         clock,
@@ -231,6 +247,13 @@ class LeasedCompanion implements CloudCompanion {
       },
       modules,
     );
+    this.#announcements = ModuleAnnouncements.start({
+      registry: this.#registry,
+      services: assembly.services,
+      url: config.CMBS_PUBLIC_URL ?? '',
+      clock,
+      log,
+    });
     this.#running = this.#run();
   }
 
@@ -247,10 +270,12 @@ class LeasedCompanion implements CloudCompanion {
   }
 
   async #close(): Promise<void> {
-    const { control, opened } = this.#parts;
+    const { control, opened, clock } = this.#parts;
     control.stopTaking();
     this.#stop.abort();
     await this.#running;
+    // A store that does not answer must not delay the end.
+    await untilOr(this.#announcements?.close() ?? Promise.resolve(), clock, STORE_CLOSE_MS);
     await control.close();
     await this.#modules?.close();
     await opened?.close();
@@ -328,13 +353,26 @@ class LeasedCompanion implements CloudCompanion {
     const lost = new AbortController();
     void lease.lost.then(() => lost.abort());
     const over = AbortSignal.any([lost.signal, this.#stop.signal]);
+    const uriOf = (path: string): string => (config.CMBS_PUBLIC_URL ?? '') + path;
+    const { layers, authorize } = assembly;
+    const { visibility, cursors } = this.#access;
+    const entities = new Entities({
+      store: this.#store,
+      categories,
+      clock,
+      newId,
+      authorize,
+      visibility,
+      cursors,
+    });
+    this.#members = new MemberServices({ entities, layers, clock, uriOf });
     try {
       const starting = assembly.start({
         store: this.#store,
         bus,
         categories,
         deployment: await deploymentId(this.#store, newId),
-        uriOf: (path) => (config.CMBS_PUBLIC_URL ?? '') + path,
+        uriOf,
         shard: shardLease(config.CMBS_SHARD, lease, this.#shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
@@ -347,6 +385,7 @@ class LeasedCompanion implements CloudCompanion {
       });
       if (companion !== undefined) await this.#serveWith(companion, lease, over);
     } finally {
+      this.#members = undefined;
       // The sockets are closed: the next companion may open them, even if the bus does not answer.
       categories.close();
       await Promise.all([lease.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);

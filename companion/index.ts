@@ -24,4 +24,5 @@ export { type OpenFiles, openFiles } from './files';
 export { schemesOf } from './exchanges/exchanges';
 export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';
+export { ModuleAnnouncements } from './module-announcements';
 export { type ModuleAdditions, openModules } from './modules';

@@ -3,7 +3,12 @@ import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
 import type { Services, Value } from '@cmbs/shared/services';
-import { fileOperations, type GovernedFiles } from '@cmbs/shared/services/builtin';
+import {
+  discoveryOperations,
+  type DiscoveryPort,
+  fileOperations,
+  type GovernedFiles,
+} from '@cmbs/shared/services/builtin';
 import {
   isDebugged,
   ModuleHost,
@@ -30,6 +35,8 @@ export interface ModuleEnvironment {
   readonly services: Services;
   /** The files that modules use as `context.file`; each function refuses without them. */
   readonly files: GovernedFiles | undefined;
+  /** What modules use as `context.discovery`. */
+  readonly discovery: DiscoveryPort;
   readonly access: Pick<Access, 'groups'>;
   readonly store: Store;
   readonly clock: Clock;
@@ -46,7 +53,7 @@ export interface ModuleEnvironment {
  * @throws CmbsError `bad_request` for a directory, settings or (with `fatal`) modules that cannot be used
  */
 export async function openModules(
-  { config, access, files, workerFile, ...parts }: ModuleEnvironment,
+  { config, access, files, discovery, workerFile, ...parts }: ModuleEnvironment,
   additions: ModuleAdditions = {},
 ): Promise<ModuleHost | undefined> {
   const { CMBS_MODULES_DIR: directory, CMBS_MODULE_ERRORS: errors, CMBS_MODULE_SETTINGS: settingsFile } = config;
@@ -59,6 +66,12 @@ export async function openModules(
   for (const [name, run] of Object.entries(fileOperations(files))) {
     functions.register(
       `file.${name}`,
+      (caller, args) => run(caller, args as readonly Value[]) as ReturnType<PortFunction>,
+    );
+  }
+  for (const [name, run] of Object.entries(discoveryOperations(discovery))) {
+    functions.register(
+      `discovery.${name === 'list_names' ? 'listNames' : name}`,
       (caller, args) => run(caller, args as readonly Value[]) as ReturnType<PortFunction>,
     );
   }

@@ -5,8 +5,9 @@ import { canAdministrate, ensureUser, firstAdministratorOf } from '@cmbs/shared/
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
+import { type BrokerOptions, MemberServices, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
+import { type DiscoveryPort, discoveryModule, ServiceRegistry } from '@cmbs/shared/services/builtin';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -15,6 +16,7 @@ import {
   CompanionAssembly,
   companionGauges,
   localAddresses,
+  ModuleAnnouncements,
   openFiles,
   openModules,
   zeroMq,
@@ -136,6 +138,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       config,
     );
     closing.push(async () => app.categories.close());
+    const registry = new ServiceRegistry({
+      store,
+      clock,
+      isAdministrator: (principal) => programs.access.isAdministrator(principal),
+    });
+    const members = new MemberServices({ entities: app.entities, layers, clock, uriOf });
+    const discovery: DiscoveryPort = { registry, members: () => members };
+    assembly.services.register(discoveryModule(discovery));
     await app.categories.resume();
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
@@ -151,6 +161,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           config,
           services: assembly.services,
           files: opened?.files,
+          discovery,
           access: programs.access,
           store,
           clock,
@@ -169,6 +180,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       throw error;
     });
     ready.companion = started;
+    const announcements = ModuleAnnouncements.start({
+      registry,
+      services: assembly.services,
+      url: base,
+      clock,
+      log,
+    });
+    closing.push(() => announcements.close());
     companionGauges(metrics, () => started);
     // Both at once: the companion answers requests that wait for a delivery.
     closing.push(async () => {

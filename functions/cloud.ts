@@ -8,6 +8,7 @@ import {
   companionDirectory,
   type LayerDefinition,
   layersOf,
+  MemberServices,
   Shards,
 } from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
@@ -17,7 +18,7 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import { fileModule } from '@cmbs/shared/services/builtin';
+import { discoveryModule, fileModule, ServiceRegistry } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -160,6 +161,22 @@ export async function cloudRuntime({
         ...(push === undefined ? {} : { push }),
       },
       config,
+    );
+    const members = new MemberServices({
+      entities: app.entities,
+      layers,
+      clock,
+      uriOf: (path) => publicUrl + path,
+    });
+    services.register(
+      discoveryModule({
+        registry: new ServiceRegistry({
+          store,
+          clock,
+          isAdministrator: (principal) => programs.access.isAdministrator(principal),
+        }),
+        members: () => members,
+      }),
     );
     return {
       app,

@@ -4,3 +4,19 @@ export { type FileCaller, type FileCondition, GovernedFiles } from './files/gove
 export type { FileLimits } from './files/limits';
 export { type FileName, fileName, nothingAt, pathOf, shownName } from './files/names';
 export { type FileInfo, type OpenFile, VirtualFiles } from './files/virtual-files';
+export {
+  discoveryModule,
+  type DiscoveryOperation,
+  discoveryOperations,
+  type DiscoveryPort,
+  type ServiceSource,
+} from './discovery';
+export {
+  type Descriptor,
+  providerOf,
+  PUBLISH_INTERVAL_MS,
+  RECORD_LIFE_MS,
+  type ServiceQuery,
+  type ServiceRecord,
+} from './discovery/record';
+export { MAX_DESCRIPTORS, type RecordPage, ServiceRegistry } from './discovery/registry';

@@ -84,6 +84,53 @@ export interface Files {
   rm(name: string): Promise<boolean>;
 }
 
+/** A service, as its publisher describes it for `context.discovery`. */
+export interface ServiceDescriptor {
+  readonly name: string;
+  readonly vo?: string;
+  readonly site?: string;
+  readonly admin?: string;
+  readonly wsdl?: string;
+  readonly version?: string;
+  /** Seconds since the epoch; absent: 15 minutes from now. */
+  readonly expire?: number;
+  readonly endpoint?: readonly { readonly uri: string; readonly encoding: string }[];
+  readonly item?: readonly { readonly key: string; readonly value: string }[];
+}
+
+/** A service that was found. */
+export interface ServiceRecord extends Required<ServiceDescriptor> {
+  /** Who published the service. */
+  readonly provider_dn: string;
+}
+
+/** Which records of its own a publisher changes. */
+export interface ServiceSelection {
+  readonly name: string;
+  readonly vo?: string;
+  readonly site?: string;
+  readonly provider_dn?: string;
+}
+
+/** The services of the deployment, as the methods of the module `discovery` (docs/services.md, "Discovery"). */
+export interface Discovery {
+  register(services: readonly ServiceDescriptor[]): Promise<number>;
+  find(query?: {
+    readonly name?: string;
+    readonly vo?: string;
+    readonly site?: string;
+    readonly provider_dn?: string;
+    readonly item?: { readonly key: string; readonly value: string };
+    readonly limit?: number;
+    readonly cursor?: string;
+  }): Promise<{ readonly services: readonly ServiceRecord[]; readonly next?: string }>;
+  listNames(cursor?: string): Promise<{ readonly names: readonly string[]; readonly next?: string }>;
+  /** Resolves with the number of records that were removed. */
+  deregister(selection: ServiceSelection): Promise<number>;
+  /** @param expire seconds since the epoch */
+  expire(selection: ServiceSelection, expire: number): Promise<number>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
   /** Calls another method; the same decision is taken as for a call from outside. @throws Fault of the method */
@@ -91,6 +138,7 @@ export interface Program {
   /** The names of the groups that the caller is in. */
   groups(): Promise<readonly string[]>;
   readonly file: Files;
+  readonly discovery: Discovery;
 }
 
 /** What a method knows about its call, and can use. */
