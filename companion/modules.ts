@@ -2,7 +2,7 @@
 import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
-import type { Services, Value } from '@cmbs/shared/services';
+import type { Services } from '@cmbs/shared/services';
 import {
   discoveryOperations,
   type DiscoveryPort,
@@ -64,15 +64,11 @@ export async function openModules(
     groups: (principal) => access.groups(principal),
   });
   for (const [name, run] of Object.entries(fileOperations(files))) {
-    functions.register(
-      `file.${name}`,
-      (caller, args) => run(caller, args as readonly Value[]) as ReturnType<PortFunction>,
-    );
+    functions.register(`file.${name}`, (caller, args) => run(caller, args));
   }
   for (const [name, run] of Object.entries(discoveryOperations(discovery))) {
-    functions.register(
-      `discovery.${name === 'list_names' ? 'listNames' : name}`,
-      (caller, args) => run(caller, args as readonly Value[]) as ReturnType<PortFunction>,
+    functions.register(`discovery.${name === 'list_names' ? 'listNames' : name}`, (caller, args) =>
+      run(caller, args),
     );
   }
   for (const [name, run] of Object.entries(added)) functions.register(name, run);

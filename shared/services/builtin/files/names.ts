@@ -17,7 +17,6 @@ export const shownName = (name: FileName): string => name.join('/');
  * Control characters, backslashes, and what UTF-8 cannot carry. U+FFFD stands in listings of Node.js for bytes that are no
  * UTF-8, so a name with it would not be the name on the disk.
  */
-// eslint-disable-next-line no-control-regex -- control characters are what is refused
 const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\\\ufffd\u2028\u2029]|\p{Surrogate}/u;
 
 /** Whether a text can be a part of a name. Names that begin with a dot are hidden: `.`, `..` and temporary files too. */

@@ -10,7 +10,7 @@ export type Matches = (parts: readonly string[]) => boolean;
 
 /** @throws CmbsError `bad_request` for a pattern that is empty or too long */
 export function matcherOf(pattern: string): Matches {
-  const wanted = pattern.split('/').map((part) => (part === '**' ? part : [...part]));
+  const wanted = pattern.split('/').map((part) => (part === '**' ? part : Array.from(part)));
   if (pattern === '' || pattern.length > MAX_FILE_PATTERN_CHARS || wanted.length > 2 * MAX_FILE_DEPTH) {
     throw badRequest(
       `A pattern has 1 to ${MAX_FILE_PATTERN_CHARS} characters and few parts; *.csv and data/**/*.csv are patterns.`,
@@ -18,7 +18,7 @@ export function matcherOf(pattern: string): Matches {
   }
   if (wanted.length === 1 && wanted[0] !== '**') {
     const last = wanted[0] as readonly string[];
-    return (parts) => matchesPart(last, [...(parts.at(-1) ?? '')]);
+    return (parts) => matchesPart(last, Array.from(parts.at(-1) ?? ''));
   }
   return (parts) => matchesParts(wanted, parts);
 }
@@ -34,7 +34,8 @@ function matchesParts(wanted: readonly Wanted[], parts: readonly string[]): bool
       covered = covered.map((_, count) => first >= 0 && count >= first);
     } else {
       covered = covered.map(
-        (_, count) => count > 0 && covered[count - 1] === true && matchesPart(part, [...(parts[count - 1] ?? '')]),
+        (_, count) =>
+          count > 0 && covered[count - 1] === true && matchesPart(part, Array.from(parts[count - 1] ?? '')),
       );
     }
   }
