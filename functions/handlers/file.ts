@@ -163,7 +163,10 @@ async function put(request: OcciRequest, files: GovernedFiles, name: FileName): 
 }
 
 async function makeDirectory(request: OcciRequest, files: GovernedFiles, name: FileName): Promise<OcciResponse> {
-  if (request.body.length > 0) throw badRequest('A path that ends with "/" is a directory, which has no content.');
-  const isNew = await files.makeDirectory(request, name, (current) => requireCurrent(request, currentOf(current)));
+  const isNew = await files.makeDirectory(request, name, (current) => {
+    if (request.body.length > 0)
+      throw badRequest('A path that ends with "/" is a directory, which has no content.');
+    requireCurrent(request, currentOf(current));
+  });
   return answer(isNew ? 201 : 204, undefined, isNew ? { Location: urlOf(request, name) } : {});
 }

@@ -193,6 +193,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 404,
     shows: 'takes no pushes',
   },
+  // The stack of this test has no files either.
+  file: { asked: get('/files/a'), status: 501, shows: 'functions have no disk' },
   health: { asked: get('/readyz'), status: 200, shows: '"ok"' },
   occi: { asked: get('/cmbs/neighbor/'), status: 200, shows: '{' },
   'member-check-neighbors': {

@@ -120,6 +120,7 @@ export class GovernedFiles {
 
   /** Removes a file or an empty directory. @throws CmbsError as {@link VirtualFiles.remove}, and as `Authorize` */
   async remove({ principal }: FileCaller, name: FileName, condition = NO_CONDITION): Promise<void> {
+    if (name.length === 0) await this.#decide(principal, 'entity.delete', resourceOf(name, 'directory'));
     await this.#disk.remove(name, async (current) => {
       await this.#decide(principal, 'entity.delete', resourceOf(name, current?.type ?? 'file'), name);
       condition(current);
@@ -146,8 +147,9 @@ export class GovernedFiles {
       await this.#authorize(principal, operation, resource);
     } catch (error) {
       const isRefusal = error instanceof CmbsError && error.code === 'forbidden';
-      // A refusal is shown about the root, which everybody knows, and about what the caller may read.
-      if (!isRefusal || hidden === undefined || hidden.length === 0) throw error;
+      // A refusal about a file hides the file already. About a directory, it is shown for the root, which everybody
+      // knows, and for a directory that the caller may read.
+      if (!isRefusal || hidden === undefined || hidden.length === 0 || !resource.path.endsWith('/')) throw error;
       if (operation === 'entity.read' || !(await this.#visibility.maySee(principal, resource)))
         throw nothingAt(hidden);
       throw error;
