@@ -5,6 +5,7 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { BUILT_IN_LAYERS, type LayerDefinition, MESSAGES } from '@cmbs/shared/broker';
+import { FILES } from '@cmbs/shared/occi';
 import type { App } from './app';
 import { action } from './handlers/action';
 import { file } from './handlers/file';
@@ -122,13 +123,6 @@ export const ROUTES: readonly Route[] = [
     handler: (request, app) =>
       request.method === 'OPTIONS' ? options(request, app, 'POST, OPTIONS') : messageSend(request, app),
   },
-  {
-    name: 'file',
-    paths: ['/files/{path}/…'],
-    summary: 'Files of the local stack: read, list, write, remove; a function has none and answers 501',
-    access: 'store',
-    handler: file,
-  },
   { name: 'member', paths: MEMBER_PATHS, summary: 'Members', access: 'companion', handler: occi },
   {
     name: 'message',
@@ -157,9 +151,10 @@ export const ROUTES: readonly Route[] = [
   {
     name: CATCH_ALL,
     paths: ['/{path}/…'],
-    summary: 'Everything else: run-time kinds, mixins, links, unbound paths',
+    summary: 'Everything else: run-time kinds, mixins, links, unbound paths; files, in the local stack',
     access: 'bus',
-    handler: occi,
+    // Functions have no disk, so files need no function of their own: this one says where they are.
+    handler: (request, app) => (request.path.startsWith(FILES) ? file : occi)(request, app),
   },
 ];
 

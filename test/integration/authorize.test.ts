@@ -558,7 +558,6 @@ describe('every function', () => {
     '/cmbs/message/': ['/cmbs/message/'],
     '/cmbs/message/{id}': ['/cmbs/message/call'],
     '/cmbs/message/{mixin}/': ['/cmbs/message/l1/'],
-    '/files/{path}/…': ['/files/', '/files/secret.txt', '/files/absent'],
     '/push/{subscription}': ['/push/member.bob.l32?topic=news'],
     '/healthz': ['/healthz'],
     '/readyz': ['/readyz'],
@@ -572,6 +571,9 @@ describe('every function', () => {
       '/marked',
       '/thing/',
       '/nothing/',
+      '/files/',
+      '/files/secret.txt',
+      '/files/absent',
     ],
   };
   /** Requests that are answered without a question, with the reason. */

@@ -193,8 +193,6 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 404,
     shows: 'takes no pushes',
   },
-  // The stack of this test has no files either.
-  file: { asked: get('/files/a'), status: 501, shows: 'functions have no disk' },
   health: { asked: get('/readyz'), status: 200, shows: '"ok"' },
   occi: { asked: get('/cmbs/neighbor/'), status: 200, shows: '{' },
   'member-check-neighbors': {
@@ -293,6 +291,11 @@ describe('the function', () => {
     const answer = await both(name, asked, prepare);
     expect([answer.status, comparable(answer.body)]).toEqual([status, expect.stringContaining(shows)]);
     expect(answer.headers['x-occi-server']).toMatch(/^cmbs\//);
+  });
+
+  it('occi has no files and says who has', async () => {
+    const answer = await both('occi', get('/files/a'));
+    expect([answer.status, answer.body]).toEqual([501, expect.stringContaining('ask the companion')]);
   });
 
   it.each(ROUTES.filter(({ action }) => action !== undefined).map(({ name, action }) => [name, action ?? []]))(
