@@ -41,8 +41,10 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
   beforeAll(async () => {
     const worker = new WorkerProgram();
     const directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    const files = mkdtempSync(join(tmpdir(), 'cmbs-files-'));
     closing.push(async () => {
       worker.remove();
+      rmSync(files, { recursive: true });
       rmSync(directory, { recursive: true });
     });
     writeModule(
@@ -68,7 +70,7 @@ export const startup = (server) => server.once('fill', () => void rows.push('one
     const config = configOf({
       ...(await cloudEnvironment(hosts)),
       CMBS_MODULES_DIR: directory,
-      CMBS_FILES_DIR: join(directory, '.files'),
+      CMBS_FILES_DIR: files,
     });
     const exchange = memoryExchange();
     const schemes = schemesOf([zeroMq(localAddresses(readConfig({}))), exchange]);

@@ -194,17 +194,17 @@ async function request({
   const { body: answered } = response;
   if (typeof answered === 'string') text += answered;
   else if (answered instanceof Uint8Array) text += Buffer.from(answered).toString();
-  else for await (const piece of answered) text += piece;
+  else for await (const piece of answered) text += Buffer.from(piece).toString();
   return { status: response.status, text };
 }
 
 /** All stored entities and categories, and all files. */
 async function stored(): Promise<unknown> {
   const collections = ['entities', 'entity-values', 'categories', 'provider-bindings', 'category-state'];
-  return Promise.all([
-    ...collections.map(async (collection) => (await temporary.store.query({ collection, limit: 10_000 })).docs),
-    readdirSync(files).map((name) => [name, readFileSync(join(files, name), 'utf8')]),
-  ]);
+  const documents = await Promise.all(
+    collections.map(async (collection) => (await temporary.store.query({ collection, limit: 10_000 })).docs),
+  );
+  return [documents, readdirSync(files).map((name) => [name, readFileSync(join(files, name), 'utf8')])];
 }
 
 const thing = (title: string) => ({ kind: OWN_KIND, title, attributes: {} });

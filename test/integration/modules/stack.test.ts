@@ -27,6 +27,7 @@ describe('the local stack with a directory of modules', () => {
   let stack: Stack;
   let data: string;
   let directory: string;
+  let files: string;
   let address: string;
 
   async function ask(method: string, target: string, body: JsonObject): Promise<JsonObject> {
@@ -55,6 +56,7 @@ describe('the local stack with a directory of modules', () => {
   beforeAll(async () => {
     data = mkdtempSync(join(tmpdir(), 'cmbs-stack-'));
     directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    files = mkdtempSync(join(tmpdir(), 'cmbs-files-'));
     cpSync(join(ROOT, 'examples/modules'), directory, { recursive: true });
     const settings = join(data, 'settings.json');
     writeFileSync(settings, JSON.stringify({ station: { tokyo: 31 } }));
@@ -65,7 +67,7 @@ describe('the local stack with a directory of modules', () => {
       CMBS_MODULES_DIR: directory,
       CMBS_MODULE_SETTINGS: settings,
       CMBS_MODULE_ERRORS: 'fatal',
-      CMBS_FILES_DIR: join(data, 'files'),
+      CMBS_FILES_DIR: files,
     });
     stack = await startStack({
       config,
@@ -82,6 +84,7 @@ describe('the local stack with a directory of modules', () => {
     await stack.close();
     rmSync(data, { recursive: true });
     rmSync(directory, { recursive: true });
+    rmSync(files, { recursive: true });
   });
 
   it('calls a module by a message', async () => {
