@@ -12,7 +12,13 @@ import {
   type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
-import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
+import {
+  domainModules,
+  type FileLimits,
+  fileModule,
+  type GovernedFiles,
+  LatePorts,
+} from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
@@ -27,6 +33,8 @@ export interface CompanionAdditions {
   readonly authorize?: Authorize;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Limits of the files of `CMBS_FILES_DIR` in place of the defaults. */
+  readonly files?: Partial<FileLimits>;
   /** Additions to the modules of `CMBS_MODULES_DIR`. */
   readonly modules?: ModuleAdditions;
   /** Codecs besides JSON-RPC and XML-RPC. */
@@ -57,6 +65,8 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly newId: NewId;
   /** Where callers log in by `system.auth`; the method is refused when absent. */
   readonly sessions?: Sessions | undefined;
+  /** The files of the module `file`, which refuses without them. */
+  readonly openFiles?: GovernedFiles | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -100,7 +110,7 @@ export class CompanionAssembly {
       slowMs: options.config.CMBS_SLOW_CALL_MS,
       sessions: options.sessions,
     });
-    const builtIn = domainModules(this.ports, this.services);
+    const builtIn = [...domainModules(this.ports, this.services), fileModule(options.openFiles)];
     for (const module of [...builtIn, ...services]) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];

@@ -11,8 +11,10 @@ import {
   pause,
   systemClock,
   untilOr,
+  type Authorize,
   type Clock,
   type Log,
+  type Principal,
 } from '@cmbs/shared';
 import {
   type Access,
@@ -28,6 +30,7 @@ import {
   LEASE_LIMITS,
   type LeaseLimits,
   MEMBER_KIND,
+  MemberServices,
   OrderClock,
   Shards,
 } from '@cmbs/shared/broker';
@@ -42,7 +45,12 @@ import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { KeyValues } from '@cmbs/shared/services';
-import { keyValueModule } from '@cmbs/shared/services/builtin';
+import {
+  type DiscoveryPort,
+  discoveryModule,
+  keyValueModule,
+  ServiceRegistry,
+} from '@cmbs/shared/services/builtin';
 import type { ModuleHost } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
@@ -52,8 +60,10 @@ import { CompanionAssembly, type CompanionAdditions } from './assembly';
 import type { Companion } from './companion';
 import { Control } from './control';
 import { zeroMq } from './exchanges/zeromq';
+import { type OpenFiles, openFiles } from './files';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
+import { ModuleAnnouncements } from './module-announcements';
 import { openModules } from './modules';
 import { shardLease } from './shard-lease';
 import { shardRpc } from './shard-rpc';
@@ -102,17 +112,45 @@ export interface CloudCompanion {
  *   administrator, or the directory of modules, cannot be used
  */
 export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
-  const { config, log, clock = systemClock } = options;
+  const { config, clock = systemClock } = options;
   const administrator = firstAdministratorOf(config);
   // The services need the decisions before there is a store to read the rules from.
   const late: LateAccess = {};
-  const assembly = new CompanionAssembly({
-    authorize: (...asked) => {
-      if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
-      return late.access.authorize(...asked);
-    },
-    ...options,
+  const access = (): Access => {
+    if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+    return late.access;
+  };
+  const { authorize = (...asked: Parameters<Authorize>) => access().authorize(...asked) } = options;
+  const files = await openFiles({
+    config,
     clock,
+    authorize,
+    visibility: () => access().visibility,
+    limits: options.files,
+  });
+  const parts = { ...options, clock, late, administrator, authorize, opened: files };
+  let companion: LeasedCompanion;
+  try {
+    companion = await assembled(parts);
+  } catch (error) {
+    await files?.close();
+    throw error;
+  }
+  try {
+    await companion.open();
+  } catch (error) {
+    await companion.close();
+    throw error;
+  }
+  return companion;
+}
+
+/** The companion with its control endpoint, before it opens anything else. */
+async function assembled(parts: Omit<LeasedParts, 'assembly' | 'control' | 'tokens'>): Promise<LeasedCompanion> {
+  const { config, log, clock, opened } = parts;
+  const assembly = new CompanionAssembly({
+    ...parts,
+    openFiles: opened?.files,
     newId,
     zeroMq: (layers) => zeroMq(cloudAddresses(config, layers)),
   });
@@ -127,14 +165,7 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  const companion = new LeasedCompanion({ ...options, clock, assembly, control, late, administrator, tokens });
-  try {
-    await companion.open();
-  } catch (error) {
-    await companion.close();
-    throw error;
-  }
-  return companion;
+  return new LeasedCompanion({ ...parts, assembly, control, tokens });
 }
 
 interface LateAccess {
@@ -150,6 +181,7 @@ interface LeasedParts extends CloudCompanionOptions {
   readonly tokens: IdentityTokens;
   readonly clock: Clock;
   readonly assembly: CompanionAssembly;
+  readonly opened: OpenFiles | undefined;
   readonly control: Control;
 }
 
@@ -165,11 +197,16 @@ class LeasedCompanion implements CloudCompanion {
   readonly #stop = new AbortController();
   readonly #access: Access;
   readonly #keyValues: KeyValues;
+  readonly #registry: ServiceRegistry;
+  readonly #discovery: DiscoveryPort;
   readonly #order: OrderClock;
   /** For what methods publish: a method may run while no shard is held. */
   readonly #bus: Bus;
   #domain: Domain | undefined;
   #opening: Promise<void> = Promise.resolve();
+  /** Known once the domain is open. */
+  #members: MemberServices | undefined;
+  #announcements: ModuleAnnouncements | undefined;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -200,14 +237,12 @@ class LeasedCompanion implements CloudCompanion {
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
     parts.late.access = this.#access;
+    const isAdministrator = (principal: Principal): Promise<boolean> => this.#access.isAdministrator(principal);
     this.#keyValues = new KeyValues({ store: this.#store, newId, clock });
-
-    assembly.services.register(
-      keyValueModule({
-        keyValues: this.#keyValues,
-        isAdministrator: (principal) => this.#access.isAdministrator(principal),
-      }),
-    );
+    this.#registry = new ServiceRegistry({ store: this.#store, clock, isAdministrator });
+    this.#discovery = { registry: this.#registry, members: () => this.#members };
+    assembly.services.register(keyValueModule({ keyValues: this.#keyValues, isAdministrator }));
+    assembly.services.register(discoveryModule(this.#discovery));
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -232,7 +267,7 @@ class LeasedCompanion implements CloudCompanion {
 
   /** Opens the domain and starts the service modules, which a standby has too, and then waits for the lease. */
   async open(): Promise<void> {
-    const { config, clock, log, assembly, modules } = this.#parts;
+    const { config, clock, log, assembly, modules, opened } = this.#parts;
     this.#opening = this.#persist('the domain was not opened', () => this.#openDomain());
     // Without the store the companion starts all the same; modules are refused the domain until the store answers.
     await untilOr(this.#opening, clock, DOMAIN_WAIT_MS);
@@ -240,6 +275,8 @@ class LeasedCompanion implements CloudCompanion {
       {
         config,
         services: assembly.services,
+        files: opened?.files,
+        discovery: this.#discovery,
         access: this.#access,
         ports: assembly.ports,
         store: this.#store,
@@ -251,6 +288,13 @@ class LeasedCompanion implements CloudCompanion {
       },
       modules,
     );
+    this.#announcements = ModuleAnnouncements.start({
+      registry: this.#registry,
+      services: assembly.services,
+      url: config.CMBS_PUBLIC_URL ?? '',
+      clock,
+      log,
+    });
     this.#running = this.#run();
   }
 
@@ -287,6 +331,7 @@ class LeasedCompanion implements CloudCompanion {
       config,
     );
     this.#domain = domain;
+    this.#members = new MemberServices({ entities: domain.entities, layers, clock, uriOf: this.#uriOf });
     assembly.ports.open(domain.ports);
   }
 
@@ -305,15 +350,18 @@ class LeasedCompanion implements CloudCompanion {
   }
 
   async #close(): Promise<void> {
-    const { control } = this.#parts;
+    const { control, opened, clock } = this.#parts;
     control.stopTaking();
     this.#stop.abort();
     await this.#running;
+    // A store that does not answer must not delay the end.
+    await untilOr(this.#announcements?.close() ?? Promise.resolve(), clock, STORE_CLOSE_MS);
     await control.close();
     await this.#modules?.close();
+    await opened?.close();
     await this.#opening;
     this.#domain?.categories.close();
-    await untilOr(this.#bus.close(), this.#parts.clock, BUS_CLOSE_MS);
+    await untilOr(this.#bus.close(), clock, BUS_CLOSE_MS);
     await Promise.all([this.#store.close(), this.#leases.close()]);
   }
 

@@ -20,7 +20,9 @@ export {
   type RequestOptions,
   type StateListener,
 } from './exchanges/exchange';
+export { type OpenFiles, openFiles } from './files';
 export { schemesOf } from './exchanges/exchanges';
 export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';
+export { ModuleAnnouncements } from './module-announcements';
 export { type ModuleAdditions, openModules } from './modules';

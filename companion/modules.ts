@@ -3,7 +3,7 @@ import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
 import type { KeyValues, Services } from '@cmbs/shared/services';
-import type { DomainPorts } from '@cmbs/shared/services/builtin';
+import type { DiscoveryPort, DomainPorts, GovernedFiles } from '@cmbs/shared/services/builtin';
 import {
   isDebugged,
   keyValueFunctions,
@@ -14,7 +14,7 @@ import {
   standardFunctions,
 } from '@cmbs/shared/services/modules';
 import type { Store } from '@cmbs/shared/store';
-import { domainFunctions } from './module-functions';
+import { discoveryFunctions, domainFunctions, fileFunctions } from './module-functions';
 
 /** Additions of a program to the modules of its directory. */
 export interface ModuleAdditions {
@@ -30,6 +30,10 @@ export interface ModuleAdditions {
 export interface ModuleEnvironment {
   readonly config: Pick<Config, 'CMBS_MODULES_DIR' | 'CMBS_MODULE_ERRORS' | 'CMBS_MODULE_SETTINGS'>;
   readonly services: Services;
+  /** The files that modules use as `context.file`; each function refuses without them. */
+  readonly files: GovernedFiles | undefined;
+  /** What modules use as `context.discovery`. */
+  readonly discovery: DiscoveryPort;
   readonly access: Pick<Access, 'groups'>;
   /** The broker and the entities. */
   readonly ports: DomainPorts;
@@ -49,7 +53,7 @@ export interface ModuleEnvironment {
  * @throws CmbsError `bad_request` for a directory, settings or (with `fatal`) modules that cannot be used
  */
 export async function openModules(
-  { config, access, ports, keyValues, workerFile, ...parts }: ModuleEnvironment,
+  { config, access, ports, keyValues, files, discovery, workerFile, ...parts }: ModuleEnvironment,
   additions: ModuleAdditions = {},
 ): Promise<ModuleHost | undefined> {
   const { CMBS_MODULES_DIR: directory, CMBS_MODULE_ERRORS: errors, CMBS_MODULE_SETTINGS: settingsFile } = config;
@@ -59,7 +63,13 @@ export async function openModules(
     services: parts.services,
     groups: (principal) => access.groups(principal),
   });
-  for (const some of [domainFunctions(ports), keyValueFunctions(keyValues), added]) {
+  const own = [
+    domainFunctions(ports),
+    keyValueFunctions(keyValues),
+    fileFunctions(files),
+    discoveryFunctions(discovery),
+  ];
+  for (const some of [...own, added]) {
     for (const [name, run] of Object.entries(some)) functions.register(name, run);
   }
   return ModuleHost.open({

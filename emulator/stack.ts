@@ -5,10 +5,15 @@ import { canAdministrate, ensureUser, firstAdministratorOf } from '@cmbs/shared/
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
+import { type BrokerOptions, MemberServices, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
 import { KeyValues } from '@cmbs/shared/services';
-import { keyValueModule } from '@cmbs/shared/services/builtin';
+import {
+  type DiscoveryPort,
+  discoveryModule,
+  keyValueModule,
+  ServiceRegistry,
+} from '@cmbs/shared/services/builtin';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -17,6 +22,8 @@ import {
   CompanionAssembly,
   companionGauges,
   localAddresses,
+  ModuleAnnouncements,
+  openFiles,
   openModules,
   zeroMq,
 } from '@cmbs/companion';
@@ -72,16 +79,27 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     return late.access.access.authorize(...asked);
   };
   const sessions = ProgramSessions.of(config);
-  const assembly = new CompanionAssembly({
-    authorize: byRules,
-    ...options,
-    clock,
-    newId,
-    sessions,
-    zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
-  });
-  const { layers, authorize, metrics, schemes } = assembly;
   try {
+    const opened = await openFiles({
+      config,
+      clock,
+      authorize: options.authorize ?? byRules,
+      visibility: () => {
+        if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+        return late.access.access.visibility;
+      },
+      limits: options.files,
+    });
+    if (opened !== undefined) closing.push(() => opened.close());
+    const assembly = new CompanionAssembly({
+      authorize: byRules,
+      ...options,
+      openFiles: opened?.files,
+      clock,
+      newId,
+      zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
+    });
+    const { layers, authorize, metrics, schemes } = assembly;
     const store = await openSqliteStore({
       directory: config.CMBS_DATA_DIR,
       clock,
@@ -122,6 +140,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         log,
         counters: metrics,
         deployment,
+        files: opened?.files,
         ...(extensions === undefined ? {} : { extensions }),
         uriOf,
         schemes,
@@ -137,6 +156,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     sessions?.begin({ ...app, newId });
     closing.push(async () => app.categories.close());
     assembly.ports.open(app.ports);
+    const registry = new ServiceRegistry({
+      store,
+      clock,
+      isAdministrator: (principal) => access.isAdministrator(principal),
+    });
+    const members = new MemberServices({ entities: app.entities, layers, clock, uriOf });
+    const discovery: DiscoveryPort = { registry, members: () => members };
+    assembly.services.register(discoveryModule(discovery));
     await app.categories.resume();
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
@@ -153,6 +180,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           services: assembly.services,
           access,
           ports: assembly.ports,
+          files: opened?.files,
+          discovery,
           store,
           keyValues,
           clock,
@@ -171,6 +200,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       throw error;
     });
     ready.companion = started;
+    const announcements = ModuleAnnouncements.start({
+      registry,
+      services: assembly.services,
+      url: base,
+      clock,
+      log,
+    });
+    closing.push(() => announcements.close());
     companionGauges(metrics, () => started);
     // Both at once: the companion answers requests that wait for a delivery.
     closing.push(async () => {

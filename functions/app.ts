@@ -5,6 +5,7 @@ import type { Layers } from '@cmbs/shared/broker';
 import type { Domain } from '@cmbs/shared/domain';
 import type { IdempotentRuns, Path, Renderings } from '@cmbs/shared/occi';
 import type { Services } from '@cmbs/shared/services';
+import type { GovernedFiles } from '@cmbs/shared/services/builtin';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
 
@@ -38,6 +39,8 @@ export interface App extends Domain {
   readonly authenticate: (request: OcciRequest) => Promise<Principal>;
   /** Decides operations that no part of the domain asks about. */
   readonly authorize: Authorize;
+  /** Absent where there is no disk, and without `CMBS_FILES_DIR`. */
+  readonly files: GovernedFiles | undefined;
   /** Requests with an `Idempotency-Key` that call methods. */
   readonly runs: IdempotentRuns;
   /** The methods that callers reach over HTTP. */

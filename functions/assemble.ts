@@ -32,6 +32,7 @@ import {
   type Renderings,
 } from '@cmbs/shared/occi';
 import { type Codecs, codecsOf, type Services, standardServices } from '@cmbs/shared/services';
+import type { GovernedFiles } from '@cmbs/shared/services/builtin';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
 import { RPC_DEADLINE_MS } from './handlers/rpc';
@@ -87,6 +88,8 @@ export interface Engines {
   readonly shardOf?: (member: Entity) => string;
   /** The schemes of members' addresses; those of ZeroMQ when absent. */
   readonly schemes?: AddressSchemes;
+  /** Absent where there is no disk. */
+  readonly files?: GovernedFiles | undefined;
   /** Absent where the companion pulls topic messages. */
   readonly push?: PushOptions;
 }
@@ -136,6 +139,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     authenticate,
     authorize,
     layers,
+    files: engines.files,
     runs: new IdempotentRuns({
       store,
       clock,

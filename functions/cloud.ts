@@ -8,6 +8,7 @@ import {
   companionDirectory,
   type LayerDefinition,
   layersOf,
+  MemberServices,
   Shards,
 } from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
@@ -17,7 +18,14 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, KeyValues, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import { domainModules, keyValueModule, LatePorts } from '@cmbs/shared/services/builtin';
+import {
+  discoveryModule,
+  domainModules,
+  fileModule,
+  keyValueModule,
+  LatePorts,
+  ServiceRegistry,
+} from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -129,6 +137,7 @@ export async function cloudRuntime({
   const ports = new LatePorts();
   const builtIn = [
     ...domainModules(ports, services),
+    fileModule(undefined),
     keyValueModule({ keyValues, isAdministrator: (principal) => programs.access.isAdministrator(principal) }),
   ];
   for (const module of [...builtIn, ...modules]) services.register(module);
@@ -173,6 +182,22 @@ export async function cloudRuntime({
     );
     sessions?.begin({ ...app, newId });
     ports.open(app.ports);
+    const members = new MemberServices({
+      entities: app.entities,
+      layers,
+      clock,
+      uriOf: (path) => publicUrl + path,
+    });
+    services.register(
+      discoveryModule({
+        registry: new ServiceRegistry({
+          store,
+          clock,
+          isAdministrator: (principal) => programs.access.isAdministrator(principal),
+        }),
+        members: () => members,
+      }),
+    );
     return {
       app,
       publicUrl,

@@ -76,7 +76,7 @@ function withVary(
 /** False when the client is gone. Other requests are served after each piece. */
 async function writePieces(
   outgoing: ServerResponse,
-  pieces: Iterable<string> | AsyncIterable<string>,
+  pieces: Iterable<string> | AsyncIterable<string | Uint8Array>,
   options: WriteOptions,
 ): Promise<boolean> {
   for await (const piece of pieces) {

@@ -64,6 +64,48 @@ export function preconditionOf(request: Conditional): Precondition | undefined {
   };
 }
 
+/** What the conditions of a request for a file are about. */
+export interface Current {
+  readonly isThere: boolean;
+  /** The strong tag; absent where there is none. */
+  readonly etag?: string;
+  /** Milliseconds since the epoch. */
+  readonly modified?: number;
+}
+
+const isTagged = ({ isThere, etag }: Current, tag: Tag): boolean =>
+  isThere && (isAny(tag) || (etag !== undefined && `"${tag.opaque}"` === etag));
+
+/** Whether the time of a header, which has seconds, is before the last change; undefined without a valid header. */
+function changedSince(request: Conditional, name: string, { modified }: Current): boolean | undefined {
+  const since = Date.parse(request.headers[name]?.[0] ?? '');
+  return Number.isNaN(since) || modified === undefined ? undefined : Math.floor(modified / 1000) * 1000 > since;
+}
+
+/**
+ * Checks the conditions of a write: `If-Match`, `If-Unmodified-Since` without it, and `If-None-Match` (RFC 9110 §13.2.2).
+ * @throws CmbsError `precondition_failed`
+ */
+export function requireCurrent(request: Conditional, current: Current): void {
+  const match = tagsOf(request, 'if-match');
+  if (match?.some((tag) => !tag.isWeak && isTagged(current, tag)) === false) {
+    throw failed('If-Match does not hold: what is there has changed; read it again.');
+  }
+  if (match === undefined && changedSince(request, 'if-unmodified-since', current) === true) {
+    throw failed('If-Unmodified-Since does not hold: what is there has changed; read it again.');
+  }
+  if (tagsOf(request, 'if-none-match')?.some((tag) => isTagged(current, tag)) === true) {
+    throw failed('If-None-Match does not hold: what is there has the tag; send the request without the header.');
+  }
+}
+
+/** Whether a reader has the content already, by `If-None-Match`, or `If-Modified-Since` without it. */
+export function unmodified(request: Conditional, current: Current): boolean {
+  const noneMatch = tagsOf(request, 'if-none-match');
+  if (noneMatch !== undefined) return noneMatch.some((tag) => isTagged(current, tag));
+  return changedSince(request, 'if-modified-since', current) === false;
+}
+
 /**
  * The 304 for a client that already has the representation with this tag; undefined for other clients.
  * @throws CmbsError `precondition_failed`

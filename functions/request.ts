@@ -32,8 +32,8 @@ export interface OcciRequest {
 export interface OcciResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Text, bytes, or pieces of text. A stream of pieces ends when the request's signal aborts. */
-  readonly body: string | Uint8Array | Iterable<string> | AsyncIterable<string>;
+  /** Text, bytes, or pieces of either. A stream of pieces ends when the request's signal aborts. */
+  readonly body: string | Uint8Array | Iterable<string> | AsyncIterable<string | Uint8Array>;
   /** The adapter calls this when it has written the body or given up. */
   readonly done?: () => void;
 }

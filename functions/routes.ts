@@ -5,8 +5,10 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { BUILT_IN_LAYERS, type LayerDefinition, MESSAGES } from '@cmbs/shared/broker';
+import { FILES } from '@cmbs/shared/occi';
 import type { App } from './app';
 import { action } from './handlers/action';
+import { file } from './handlers/file';
 import { health } from './handlers/health';
 import { inbox } from './handlers/inbox';
 import { occi } from './handlers/occi';
@@ -169,9 +171,10 @@ export const ROUTES: readonly Route[] = [
   {
     name: CATCH_ALL,
     paths: ['/{path}/…'],
-    summary: 'Everything else: run-time kinds, mixins, links, unbound paths',
+    summary: 'Everything else: run-time kinds, mixins, links, unbound paths; files, in the local stack',
     access: 'bus',
-    handler: occi,
+    // Functions have no disk, so files need no function of their own: this one says where they are.
+    handler: (request, app) => (request.path.startsWith(FILES) ? file : occi)(request, app),
   },
 ];
 

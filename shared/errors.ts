@@ -40,6 +40,8 @@ export const CATALOGUE = {
   too_large: { status: 413, retryable: false },
   /** The body has no `Content-Type`, or one that is not accepted. */
   unsupported_media_type: { status: 415, retryable: false },
+  /** The range that the request asks for is not in the file. */
+  range_not_satisfiable: { status: 416, retryable: false },
   /** `Expect` asks for something that is not offered. */
   expectation_failed: { status: 417, retryable: false },
   /** The request names another host than this server, or a frame names another member than the one at the socket. */

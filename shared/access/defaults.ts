@@ -1,5 +1,6 @@
 /** What callers may do where no rule decides. The table of docs/access.md is made from {@link DEFAULTS}. */
 import { type Operation, type Principal, type Resource, TOPIC_BUS } from '../principal';
+import { FILES } from '../occi';
 import { isKnown } from './caller';
 import { ACCESS, GROUP_KIND, LOCATIONS, RULE_KIND, TOKEN_KIND, USER_KIND } from './names';
 import type { Verdict } from './rule';
@@ -71,6 +72,8 @@ export function rightOf(operation: Operation, { path, kind }: Resource, isMember
   if ((operation === 'entity.tag' || operation === 'entity.untag') && !path.startsWith('/')) return 'known';
   // The message is not stored any more; it was decided when it was queued.
   if (operation === 'message.deliver' && kind === undefined) return 'known';
+  // Files have no owners, so rules say who may make some.
+  if (operation === 'entity.create' && path.startsWith(FILES)) return 'administrators';
   // A name below /cmbs/access/ is for the kind that has its place there.
   if (
     operation === 'entity.create' &&

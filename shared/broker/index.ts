@@ -24,6 +24,7 @@ export { companionDirectory } from './companion-directory';
 export { isAllowed, membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
 export { areSomeWithoutGroup, groupOf, groupTerm, REMOTE_GROUPS, type ShardOf } from './member-groups';
+export { MemberServices, type MemberServicesOptions } from './member-services';
 export { MemberLookup } from './member-lookup';
 export { MEMBER_MOVES, type MemberMove, memberOfMove, moveOf } from './member-moves';
 export {

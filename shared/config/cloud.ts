@@ -57,10 +57,14 @@ export function readCloudConfig(environment: EnvironmentVariables, notice: Notic
  */
 export function readFunctionConfig(environment: EnvironmentVariables, notice: Notice = ignoreNotice): CloudConfig {
   const config = readCloudConfig(environment, notice);
-  if (config.CMBS_MODULES_DIR === undefined) return config;
-  throw new ConfigError(
-    'CMBS_MODULES_DIR is for the local stack and companions: a function has no directory of modules; unset it here.',
-  );
+  for (const [name, what] of [
+    ['CMBS_MODULES_DIR', 'no directory of modules'],
+    ['CMBS_FILES_DIR', 'no disk'],
+  ] as const) {
+    if (config[name] === undefined) continue;
+    throw new ConfigError(`${name} is for the local stack and companions: a function has ${what}; unset it here.`);
+  }
+  return config;
 }
 
 /** The settings that functions and companion share. */

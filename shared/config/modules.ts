@@ -1,11 +1,27 @@
-/** What the settings of service modules and of their faults must have together. */
+/** What the settings of service modules, of their files and of their faults must have together. */
+import { resolve, sep } from 'node:path';
 import type { ConfigOf, EnvironmentVariables } from './read';
 import type { SETTINGS } from './settings';
 
 type ModuleSettings = Pick<
   ConfigOf<typeof SETTINGS>,
-  'CMBS_MODULES_DIR' | 'CMBS_MODULE_SETTINGS' | 'CMBS_DEBUG_FAULTS' | 'CMBS_DEBUG_FAULTS_IN_PRODUCTION'
->;
+  | 'CMBS_MODULES_DIR'
+  | 'CMBS_MODULE_SETTINGS'
+  | 'CMBS_FILES_DIR'
+  | 'CMBS_DEBUG_FAULTS'
+  | 'CMBS_DEBUG_FAULTS_IN_PRODUCTION'
+> & {
+  /** A program in the cloud has none. */
+  readonly CMBS_DATA_DIR?: string;
+};
+
+/** Whether one directory is the other or in the other. */
+function overlap(one: string, other: string): boolean {
+  const [a, b] = [resolve(one), resolve(other)];
+  const isIn = (inner: string, outer: string): boolean =>
+    inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
+  return isIn(a, b) || isIn(b, a);
+}
 
 /** @param isReachable whether others than this machine's users can reach the deployment */
 export function moduleProblems(
@@ -16,6 +32,14 @@ export function moduleProblems(
   const problems: string[] = [];
   if (config.CMBS_MODULE_SETTINGS !== undefined && config.CMBS_MODULES_DIR === undefined) {
     problems.push('CMBS_MODULE_SETTINGS needs CMBS_MODULES_DIR.');
+  }
+  const { CMBS_FILES_DIR: files } = config;
+  // Callers could read the data, or write a module that the program runs.
+  for (const name of ['CMBS_DATA_DIR', 'CMBS_MODULES_DIR'] as const) {
+    const other = config[name];
+    if (files !== undefined && other !== undefined && overlap(files, other)) {
+      problems.push(`CMBS_FILES_DIR and ${name} must be apart: callers read and write the files.`);
+    }
   }
   const isProduction = environment === 'production' || isReachable;
   if (config.CMBS_DEBUG_FAULTS && isProduction && !config.CMBS_DEBUG_FAULTS_IN_PRODUCTION) {

@@ -32,6 +32,8 @@ const DEFAULT_INBOX_LIMIT = 100_000;
 const DEFAULT_INBOX_BYTES = 256 * 1024 * 1024;
 /** Messages queued for one receiver's address, by default. */
 const DEFAULT_QUEUE_LIMIT = 10_000;
+/** Bytes of all files, by default: they fit on a laptop's disk. */
+const DEFAULT_FILES_BYTES = 1024 * 1024 * 1024;
 /** Seconds that a send action waits for the outcome when the request has no `Prefer: wait`. */
 const DEFAULT_SEND_WAIT_S = 10;
 /** Megabytes below which a busy stack would restart again and again. */
@@ -203,6 +205,16 @@ const COMMON = {
     schema: path,
     fallback: undefined,
     help: 'JSON file with the settings of service modules, an object for each by its name; nothing of it is logged',
+  },
+  CMBS_FILES_DIR: {
+    schema: path,
+    fallback: undefined,
+    help: 'Directory of the files that callers read and write, made if absent; for the local stack and companions, not for functions',
+  },
+  CMBS_FILES_BYTES: {
+    schema: wholeNumber(0, 1024 ** 4),
+    fallback: String(DEFAULT_FILES_BYTES),
+    help: 'Bytes of all files in CMBS_FILES_DIR; a put beyond them is refused',
   },
   CMBS_DEBUG_FAULTS: {
     schema: yesOrNo,

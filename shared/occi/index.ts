@@ -78,6 +78,7 @@ export {
 export {
   checkId,
   isCollectionPath,
+  FILES,
   isSegment,
   pathUnder,
   prefixOf,

@@ -4,12 +4,16 @@ import { MAX_NAME_LENGTH } from '../limits';
 import { MAX_PATH_LENGTH } from './limits';
 import type { Path } from './model';
 
+/** The path of the files (docs/services.md), which are no entities, and are governed by the same rules. */
+export const FILES = '/files/';
+
 /** First segments that belong to the program or to the platform (Cloud Run reserves `/eventlog` and `/_ah/`). */
 const RESERVED_FIRST_SEGMENTS = new Set([
   '-',
   '.well-known',
   'fn',
   'push',
+  'files',
   'healthz',
   'readyz',
   'metrics',

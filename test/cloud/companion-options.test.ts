@@ -41,20 +41,37 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
   beforeAll(async () => {
     const worker = new WorkerProgram();
     const directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    const files = mkdtempSync(join(tmpdir(), 'cmbs-files-'));
     closing.push(async () => {
       worker.remove();
+      rmSync(files, { recursive: true });
       rmSync(directory, { recursive: true });
     });
     writeModule(
       directory,
       'table',
       moduleOf(
-        { rows: '() => rows' },
+        {
+          rows: '() => rows',
+          note: `async ({ file }) => {
+            await file.put('note', Buffer.from('on the disk of the companion'));
+            return [Buffer.from(await file.read('note')).toString()];
+          }`,
+          services: `async ({ discovery }) => {
+            const { services } = await discovery.find({ item: { key: 'kind', value: 'member' } });
+            const [table] = (await discovery.find({ name: 'table' })).services;
+            return [...services.map(({ name }) => name), table?.endpoint[0].uri];
+          }`,
+        },
         `const rows = [];
 export const startup = (server) => server.once('fill', () => void rows.push('one row'));`,
       ),
     );
-    const config = configOf({ ...(await cloudEnvironment(hosts)), CMBS_MODULES_DIR: directory });
+    const config = configOf({
+      ...(await cloudEnvironment(hosts)),
+      CMBS_MODULES_DIR: directory,
+      CMBS_FILES_DIR: files,
+    });
     const exchange = memoryExchange();
     const schemes = schemesOf([zeroMq(localAddresses(readConfig({}))), exchange]);
     const functions = await startCloudFunctions({ config, log: silentLog, schemes, limits: PATIENT_LIMITS });
@@ -125,6 +142,18 @@ export const startup = (server) => server.once('fill', () => void rows.push('one
   test('calls a module of the directory, whose task has run under a lease in Firestore', async () => {
     const { 'cmbs.message.result': result } = await call('rows', 'table.rows');
     expect(result).toMatchObject({ result: 'answer one row' });
+  });
+
+  test('has files on a disk of its own, which the functions have not', async () => {
+    const { 'cmbs.message.result': result } = await call('note', 'table.note');
+    expect(result).toMatchObject({ result: 'answer on the disk of the companion' });
+    expect(asked).toContain('entity.create /files/note');
+    expect(await ask('GET', '/files/note')).toMatchObject({ error: { code: 'not_implemented' } });
+  });
+
+  test('publishes its modules, and finds members', async () => {
+    const { 'cmbs.message.result': result } = await call('services', 'table.services');
+    expect(result).toMatchObject({ result: expect.stringMatching(/^answer alice bob http\S+\/RPC2$/) as string });
   });
 
   test('does not deliver a message when the program denies it', async () => {

@@ -71,7 +71,7 @@ const background: ChildProcess[] = [];
 let stack: Stack;
 
 /** Settings before `npm start`: `NAME=value npm start`. */
-const START = /^(CMBS_IDENTITIES=\S+ (?:[A-Z_]+=\S+ )+)npm start$/;
+const START = /^(CMBS_(?:IDENTITIES|FILES_DIR)=\S+ (?:[A-Z_]+=\S+ )*)npm start$/;
 
 /** The block that starts a stack with settings, and the settings; undefined for a document that uses the usual stack. */
 function startOf({ blocks }: Document): { readonly block: Block; readonly settings: string } | undefined {

@@ -3,6 +3,9 @@
  * OCCI interface, pushes, and service calls.
  */
 import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   ANONYMOUS,
   CmbsError,
@@ -31,6 +34,7 @@ import {
 import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { codecsOf, standardServices } from '@cmbs/shared/services';
+import { GovernedFiles, VirtualFiles } from '@cmbs/shared/services/builtin';
 import { Companion } from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
@@ -67,6 +71,9 @@ let denied: Question | undefined;
 /** Whether every question is denied. */
 let isClosed: boolean;
 let companion: Companion;
+/** The directory of the files, and the files. */
+let files: string;
+let disk: VirtualFiles;
 let closeBus: () => Promise<void>;
 
 const isSame = (a: Question, b: Question): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -97,12 +104,20 @@ beforeEach(async () => {
     uriOf: (path: string) => path,
   };
   const services = standardServices({ clock: systemClock, newId, authorize });
+  files = mkdtempSync(join(tmpdir(), 'cmbs-files-'));
+  writeFileSync(join(files, 'secret.txt'), SECRET);
+  disk = await VirtualFiles.open(files, { clock: systemClock, bytes: 1_000_000 });
   const config = readConfig({ CMBS_EXTENSIONS: EXTENSIONS.join(',') });
   app = assemble(
     {
       ...deciding,
       rpc: inProcessRpc(() => companion, systemClock),
       ready: () => Promise.resolve(),
+      files: new GovernedFiles({
+        disk,
+        authorize,
+        visibility: { partsFor: () => Promise.resolve(undefined), maySee: () => Promise.resolve(!isClosed) },
+      }),
       push: {
         services,
         signed: { verifier: localVerifier(KEY), expected: { audience: AUDIENCE, accounts: [PUSHER] } },
@@ -139,6 +154,8 @@ afterEach(async () => {
   app.categories.close();
   await closeBus();
   await temporary.close();
+  await disk.close();
+  rmSync(files, { recursive: true });
 });
 
 interface Asked {
@@ -177,16 +194,17 @@ async function request({
   const { body: answered } = response;
   if (typeof answered === 'string') text += answered;
   else if (answered instanceof Uint8Array) text += Buffer.from(answered).toString();
-  else for await (const piece of answered) text += piece;
+  else for await (const piece of answered) text += Buffer.from(piece).toString();
   return { status: response.status, text };
 }
 
-/** All stored entities and categories. */
+/** All stored entities and categories, and all files. */
 async function stored(): Promise<unknown> {
   const collections = ['entities', 'entity-values', 'categories', 'provider-bindings', 'category-state'];
-  return Promise.all(
+  const documents = await Promise.all(
     collections.map(async (collection) => (await temporary.store.query({ collection, limit: 10_000 })).docs),
   );
+  return [documents, readdirSync(files).map((name) => [name, readFileSync(join(files, name), 'utf8')])];
 }
 
 const thing = (title: string) => ({ kind: OWN_KIND, title, attributes: {} });
@@ -555,6 +573,9 @@ describe('every function', () => {
       '/marked',
       '/thing/',
       '/nothing/',
+      '/files/',
+      '/files/secret.txt',
+      '/files/absent',
     ],
   };
   /** Requests that are answered without a question, with the reason. */

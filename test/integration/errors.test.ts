@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { getTestServer } from '@google-cloud/functions-framework/testing';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import '@cmbs/functions';
+import { rangeOf } from '@cmbs/functions/file-content';
 import { pageOf } from '@cmbs/functions/occi-context';
 import { preconditionOf } from '@cmbs/functions/preconditions';
 import { parseQuery } from '@cmbs/functions/http-parse';
@@ -66,6 +67,7 @@ const EXPECTED: Readonly<Record<ErrorCode, { readonly status: number; readonly r
   precondition_failed: { status: 412, retryable: false },
   too_large: { status: 413, retryable: false },
   unsupported_media_type: { status: 415, retryable: false },
+  range_not_satisfiable: { status: 416, retryable: false },
   expectation_failed: { status: 417, retryable: false },
   misdirected: { status: 421, retryable: false },
   idempotency_mismatch: { status: 422, retryable: false },
@@ -134,6 +136,10 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
   ['precondition_failed', () => preconditionOf(request({ headers: { 'if-match': ['*'] } }))?.(undefined)],
   ['too_large', () => pageOf(request({ query: [['number', String(MAX_PAGE_OFFSET + 1)]] }), TEXT_PLAIN)],
   ['unsupported_media_type', () => requestRendering(request({ body: Buffer.from('a') }))],
+  [
+    'range_not_satisfiable',
+    () => rangeOf(request({ headers: { range: ['bytes=9-'] } }), { size: 1, etag: '"a"', modified: 0 }, 0),
+  ],
   ['not_implemented', () => checkVersion(request({ headers: { 'user-agent': ['x OCCI/9.0'] } }))],
   [
     'unavailable',

@@ -298,6 +298,11 @@ describe('the function', () => {
     expect(answer.headers['x-occi-server']).toMatch(/^cmbs\//);
   });
 
+  it('occi has no files and says who has', async () => {
+    const answer = await both('occi', get('/files/a'));
+    expect([answer.status, answer.body]).toEqual([501, expect.stringContaining('ask the companion')]);
+  });
+
   it.each(ROUTES.filter(({ action }) => action !== undefined).map(({ name, action }) => [name, action ?? []]))(
     '%s accepts its own action in the query',
     async (name, spellings) => {

@@ -214,6 +214,10 @@ describe('the configuration', () => {
 
   it.each<[Record<string, string>, string]>([
     [{ CMBS_MODULE_SETTINGS: 'settings.json' }, 'CMBS_MODULE_SETTINGS needs CMBS_MODULES_DIR.'],
+    [{ CMBS_FILES_DIR: '.cmbs' }, 'CMBS_FILES_DIR and CMBS_DATA_DIR must be apart'],
+    [{ CMBS_FILES_DIR: '/' }, 'CMBS_FILES_DIR and CMBS_DATA_DIR must be apart'],
+    [{ CMBS_FILES_DIR: '.' }, 'CMBS_FILES_DIR and CMBS_DATA_DIR must be apart'],
+    [{ CMBS_FILES_DIR: 'a/b', CMBS_MODULES_DIR: './a' }, 'CMBS_FILES_DIR and CMBS_MODULES_DIR must be apart'],
     [{ CMBS_MODULE_ERRORS: 'ignore' }, 'must be report, log-stack or fatal'],
     [{ CMBS_DEBUG_FAULTS: 'true' }, 'must be yes or no'],
     [

@@ -138,7 +138,7 @@ const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])
   [/^npm test$/, '.ci/run', 'npm test'],
   [/^npm start$/, 'test/e2e/scripts.test.ts', 'npm start'],
   [
-    /^\(umask 077; openssl rand |^CMBS_IDENTITIES=\S+ .*npm start$/,
+    /^\(umask 077; openssl rand |^mkdir files$|^CMBS_(?:IDENTITIES|FILES_DIR)=\S+ .*npm start$/,
     'test/e2e/documents.test.ts',
     'startOwn(start)',
   ],

@@ -10,7 +10,7 @@ import type { ServiceModule } from '../module';
 import type { Services } from '../services';
 import type { Value } from '../value';
 import { attributeOf, listAll, pathIn, present } from './access-entities';
-import { argumentsOf, shortText } from './arguments';
+import { jsonArgumentsOf, shortText } from './arguments';
 import type { DomainPorts, PortPrincipal } from './ports';
 
 /** Levels whose rules are read at the same time. */
@@ -88,7 +88,7 @@ export function aclModule(
     (list: 'allow' | 'deny') =>
     async (caller: PortPrincipal, args: readonly Value[]): Promise<Value> => {
       const form = `${list}(target, subjects, operations, options)`;
-      const [given, subjects, named, { name, from, until }] = argumentsOf(writeArguments, args, form);
+      const [given, subjects, named, { name, from, until }] = jsonArgumentsOf(writeArguments, args, form);
       const target = targetOf(given);
       const operations = operationsOf(target, named);
       const attributes: Record<string, ExactJson | undefined> = {
@@ -114,7 +114,7 @@ export function aclModule(
         signatures: [['array'], ['array', 'string']],
         flags: { idempotent: true },
         call: async (caller, args) => {
-          const [target] = argumentsOf(listArguments, args, 'list(target)');
+          const [target] = jsonArgumentsOf(listArguments, args, 'list(target)');
           return target === undefined
             ? listAll({ entities, caller }, RULES, ruleOf)
             : rulesFor(caller, targetOf(target));
@@ -139,7 +139,7 @@ export function aclModule(
         documentation: 'Deletes the rule of that name. Returns true.',
         signatures: [['boolean', 'string']],
         call: async (caller, args) => {
-          const [name] = argumentsOf(removeArguments, args, 'remove(name)');
+          const [name] = jsonArgumentsOf(removeArguments, args, 'remove(name)');
           await entities.delete(caller, pathIn(RULES, name));
           return true;
         },
@@ -151,7 +151,7 @@ export function aclModule(
         signatures: [['boolean', 'string', 'string']],
         flags: { idempotent: true },
         call: async (caller, args) => {
-          const [operation, given] = argumentsOf(checkArguments, args, 'check(operation, target)');
+          const [operation, given] = jsonArgumentsOf(checkArguments, args, 'check(operation, target)');
           const target = targetOf(given);
           return rights.may(caller, operation, target, callersOf(target));
         },

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ExactJson } from '../../exact-json';
 import { Fault, FAULT } from '../fault';
-import { jsonOf, type Value } from '../value';
+import { asType, jsonOf, type Value } from '../value';
 
 /** Any value as JSON: bytes are text in base64, times as in RFC 3339. */
 export const anyJson = z.custom<ExactJson>((value) => value !== undefined);
@@ -14,8 +14,30 @@ export const anyObject = z.custom<Readonly<Record<string, ExactJson>>>(
 /** A text for a path, a name or a key; the domain has the exact rules. */
 export const shortText = z.string().min(1).max(1000);
 
+/** Bytes, which a caller of JSON-RPC writes as text in base64. */
+export const bytesArgument = z.unknown().transform((given, check): Uint8Array => {
+  const bytes = asType('base64', given as Value);
+  if (bytes instanceof Uint8Array) return bytes;
+  check.addIssue({ code: 'custom', message: 'takes bytes, in base64' });
+  return z.NEVER;
+});
+
+/**
+ * The arguments of a call, by the schema of a tuple.
+ * @param usage says what the method takes, as "read takes a name, …"
+ * @throws Fault -32602
+ */
+export function argumentsOf<T extends z.ZodType>(schema: T, args: readonly Value[], usage: string): z.output<T> {
+  const parsed = schema.safeParse([...args]);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = issue?.path[0];
+  const at = typeof where === 'number' ? ` Argument ${where + 1}: ${issue?.message ?? 'wrong'}.` : '';
+  throw new Fault(FAULT.invalidParams, `${usage}${at}`);
+}
+
 /** @throws Fault -32602 for values that JSON cannot carry, or that are nested too deeply */
-function jsonArguments(args: readonly Value[], form: string): readonly ExactJson[] {
+function asJson(args: readonly Value[], form: string): readonly ExactJson[] {
   try {
     return args.map((value) => jsonOf(value));
   } catch (thrown) {
@@ -26,12 +48,12 @@ function jsonArguments(args: readonly Value[], form: string): readonly ExactJson
 }
 
 /**
- * The arguments of a call, by the schema of a tuple.
+ * As {@link argumentsOf}, of arguments as JSON.
  * @param form of the call, for the caller: `message.read(member, options)`
  * @throws Fault -32602
  */
-export function argumentsOf<T>(schema: z.ZodType<T>, args: readonly Value[], form: string): T {
-  const read = schema.safeParse(jsonArguments(args, form));
+export function jsonArgumentsOf<T>(schema: z.ZodType<T>, args: readonly Value[], form: string): T {
+  const read = schema.safeParse(asJson(args, form));
   if (read.success) return read.data;
   const [issue] = read.error.issues;
   const place = issue === undefined || issue.path.length === 0 ? '' : ` at ${issue.path.slice(0, 4).join('.')}`;

@@ -1,7 +1,7 @@
 /** The operations on entities with the arguments of a call, for modules of a directory: `context.entities.get(…)`. */
 import { z } from 'zod';
 import type { Value } from '../value';
-import { anyObject, argumentsOf, shortText } from './arguments';
+import { anyObject, jsonArgumentsOf, shortText } from './arguments';
 import type { EntityAccess, PortPrincipal } from './ports';
 
 /** Entities on a page, by default and at most. */
@@ -30,29 +30,29 @@ type EntityCall = (caller: PortPrincipal, args: readonly Value[]) => Promise<Val
 
 export function entityCalls(port: EntityAccess) {
   const get: EntityCall = async (caller, args) => {
-    const [path] = argumentsOf(getArguments, args, 'get(path)');
+    const [path] = jsonArgumentsOf(getArguments, args, 'get(path)');
     return port.get(caller, path);
   };
   const list: EntityCall = async (caller, args) => {
-    const [path, options] = argumentsOf(listArguments, args, 'list(path, options)');
+    const [path, options] = jsonArgumentsOf(listArguments, args, 'list(path, options)');
     return { ...(await port.list(caller, path, options)) };
   };
   const create: EntityCall = async (caller, args) => {
-    const [entity, options] = argumentsOf(createArguments, args, 'create(entity, options)');
+    const [entity, options] = jsonArgumentsOf(createArguments, args, 'create(entity, options)');
     return { ...(await port.create(caller, entity, options)) };
   };
   const update: EntityCall = async (caller, args) => {
-    const [path, changes, options] = argumentsOf(updateArguments, args, 'update(path, changes, options)');
+    const [path, changes, options] = jsonArgumentsOf(updateArguments, args, 'update(path, changes, options)');
     return (await port.update(caller, path, changes, options)) ?? null;
   };
   const remove: EntityCall = async (caller, args) => {
-    const [path, options] = argumentsOf(deleteArguments, args, 'delete(path, options)');
+    const [path, options] = jsonArgumentsOf(deleteArguments, args, 'delete(path, options)');
     await port.delete(caller, path, options);
     return null;
   };
   const act: EntityCall = async (caller, args) => {
     const form = 'act(path, action, attributes, options)';
-    const [path, action, attributes, options] = argumentsOf(actArguments, args, form);
+    const [path, action, attributes, options] = jsonArgumentsOf(actArguments, args, form);
     return port.act(caller, path, action, attributes, options);
   };
   return { get, list, create, update, delete: remove, act };

@@ -6,7 +6,7 @@ import type { ExactObject } from '../../occi';
 import type { ServiceMethod, ServiceModule } from '../module';
 import type { Value } from '../value';
 import { attributeOf, listAll, pathIn, present } from './access-entities';
-import { argumentsOf, shortText } from './arguments';
+import { jsonArgumentsOf, shortText } from './arguments';
 import type { EntityAccess, PortPrincipal } from './ports';
 
 /** Attempts of a change of a list that another caller changes at the same time. */
@@ -35,7 +35,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
     args: readonly Value[],
     { form, list, next }: ListChange,
   ): Promise<Value> => {
-    const [name, given] = argumentsOf(changeArguments, args, form);
+    const [name, given] = jsonArgumentsOf(changeArguments, args, form);
     const path = pathIn(GROUPS, name);
     for (let attempt = 1; ; attempt += 1) {
       const group = await entities.get(caller, path);
@@ -60,7 +60,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
     signatures: [['array', 'string']],
     flags: { idempotent: true },
     call: async (caller, args) => {
-      const [name] = argumentsOf(oneName, args, `${list}(name)`);
+      const [name] = jsonArgumentsOf(oneName, args, `${list}(name)`);
       return listIn(await entities.get(caller, pathIn(GROUPS, name)), list);
     },
   });
@@ -89,7 +89,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
           ['boolean', 'string', 'struct'],
         ],
         call: async (caller, args) => {
-          const [name, { members, administrators, parent }] = argumentsOf(
+          const [name, { members, administrators, parent }] = jsonArgumentsOf(
             createArguments,
             args,
             'create(name, options)',
@@ -107,7 +107,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
         documentation: 'Deletes a group. Returns true.',
         signatures: [['boolean', 'string']],
         call: async (caller, args) => {
-          const [name] = argumentsOf(oneName, args, 'delete(name)');
+          const [name] = jsonArgumentsOf(oneName, args, 'delete(name)');
           await entities.delete(caller, pathIn(GROUPS, name));
           return true;
         },
@@ -117,7 +117,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
         signatures: [['array']],
         flags: { idempotent: true },
         call: async (caller, args) => {
-          argumentsOf(none, args, 'list()');
+          jsonArgumentsOf(none, args, 'list()');
           return listAll({ entities, caller }, GROUPS, ({ id = '' }) => id);
         },
       },

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ServiceModule } from '../module';
 import type { Value } from '../value';
-import { anyJson, anyObject, argumentsOf, shortText } from './arguments';
+import { anyJson, anyObject, jsonArgumentsOf, shortText } from './arguments';
 import type { Messaging, PortPrincipal } from './ports';
 
 /** Seconds; the domain has the limits. */
@@ -44,15 +44,15 @@ const acknowledgeArguments = z.tuple([shortText, z.array(entry).min(1).max(10_00
 export function messageCalls(port: Messaging) {
   return {
     send: async (caller: PortPrincipal, args: readonly Value[]): Promise<Value> => {
-      const [message] = argumentsOf(sendArguments, args, 'send(message)');
+      const [message] = jsonArgumentsOf(sendArguments, args, 'send(message)');
       return port.send(caller, message);
     },
     read: async (caller: PortPrincipal, args: readonly Value[]): Promise<Value> => {
-      const [member, request] = argumentsOf(readArguments, args, 'read(member, options)');
+      const [member, request] = jsonArgumentsOf(readArguments, args, 'read(member, options)');
       return port.read(caller, member, request);
     },
     acknowledge: async (caller: PortPrincipal, args: readonly Value[]): Promise<Value> => {
-      const [member, entries] = argumentsOf(acknowledgeArguments, args, 'acknowledge(member, entries)');
+      const [member, entries] = jsonArgumentsOf(acknowledgeArguments, args, 'acknowledge(member, entries)');
       // An entry that is named twice is acknowledged once.
       const once = [...new Map(entries.map((one) => [one.id, one])).values()];
       await port.acknowledge(caller, member, once);

@@ -5,7 +5,7 @@ import type { ExactObject } from '../../occi';
 import type { ServiceModule } from '../module';
 import type { Value } from '../value';
 import { attributeOf, listAll, pathIn, present } from './access-entities';
-import { argumentsOf, shortText } from './arguments';
+import { jsonArgumentsOf, shortText } from './arguments';
 import type { EntityAccess } from './ports';
 
 const texts = z.array(z.string().max(1000)).max(1000);
@@ -42,7 +42,7 @@ export function tokenModule(entities: EntityAccess): ServiceModule {
         signatures: [['struct'], ['struct', 'struct']],
         flags: { secret: true },
         call: async (caller, args) => {
-          const [given] = argumentsOf(createArguments, args, 'create(options)');
+          const [given] = jsonArgumentsOf(createArguments, args, 'create(options)');
           const { id, name, expires_at: expiresAt, targets, operations } = given;
           const attributes = present({
             [TOKEN.title]: name,
@@ -63,7 +63,7 @@ export function tokenModule(entities: EntityAccess): ServiceModule {
         signatures: [['array']],
         flags: { idempotent: true },
         call: async (caller, args) => {
-          argumentsOf(none, args, 'list()');
+          jsonArgumentsOf(none, args, 'list()');
           return listAll({ entities, caller }, TOKENS, tokenOf, { isOwn: true });
         },
       },
@@ -71,7 +71,7 @@ export function tokenModule(entities: EntityAccess): ServiceModule {
         documentation: 'Deletes a token, which is refused from then on. Returns true.',
         signatures: [['boolean', 'string']],
         call: async (caller, args) => {
-          const [id] = argumentsOf(revokeArguments, args, 'revoke(id)');
+          const [id] = jsonArgumentsOf(revokeArguments, args, 'revoke(id)');
           await entities.delete(caller, pathIn(TOKENS, id));
           return true;
         },

@@ -268,6 +268,91 @@ export interface EntityStore {
   ): Promise<Readonly<Record<string, Value>>>;
 }
 
+/** A file or a directory of `context.file`. */
+export interface FileInfo {
+  /** The last part of the name. */
+  readonly name: string;
+  readonly type: 'file' | 'directory';
+  /** Bytes; 0 for a directory. */
+  readonly size: number;
+  readonly modified: Date;
+}
+
+/**
+ * The files of the program, as the methods of the module `file` (docs/services.md, "Files"). Names are relative to the
+ * root, whose name is empty. The same decisions are taken as for the caller's own calls.
+ */
+export interface Files {
+  /** @param length bytes; -1 or absent: to the end */
+  read(name: string, offset?: number, length?: number): Promise<Uint8Array>;
+  /** @param after the `next` of the page before */
+  ls(
+    directory?: string,
+    after?: string,
+    limit?: number,
+  ): Promise<{ readonly entries: readonly FileInfo[]; readonly next?: string }>;
+  stat(name: string): Promise<FileInfo>;
+  find(
+    directory: string,
+    pattern: string,
+  ): Promise<{ readonly names: readonly string[]; readonly is_complete: boolean }>;
+  md5(name: string): Promise<string>;
+  sha256(name: string): Promise<string>;
+  /** @param offset the size of the file, to append to it; 0 or absent: the bytes are the whole file */
+  put(name: string, bytes: Uint8Array, offset?: number): Promise<FileInfo>;
+  /** Resolves with whether the directory is new. */
+  mkdir(name: string): Promise<boolean>;
+  /** Removes a file or an empty directory. */
+  rm(name: string): Promise<boolean>;
+}
+
+/** A service, as its publisher describes it for `context.discovery`. */
+export interface ServiceDescriptor {
+  readonly name: string;
+  readonly vo?: string;
+  readonly site?: string;
+  readonly admin?: string;
+  readonly wsdl?: string;
+  readonly version?: string;
+  /** Seconds since the epoch; absent: 15 minutes from now. */
+  readonly expire?: number;
+  readonly endpoint?: readonly { readonly uri: string; readonly encoding: string }[];
+  readonly item?: readonly { readonly key: string; readonly value: string }[];
+}
+
+/** A service that was found. */
+export interface ServiceRecord extends Required<ServiceDescriptor> {
+  /** Who published the service. */
+  readonly provider_dn: string;
+}
+
+/** Which records of its own a publisher changes. */
+export interface ServiceSelection {
+  readonly name: string;
+  readonly vo?: string;
+  readonly site?: string;
+  readonly provider_dn?: string;
+}
+
+/** The services of the deployment, as the methods of the module `discovery` (docs/services.md, "Discovery"). */
+export interface Discovery {
+  register(services: readonly ServiceDescriptor[]): Promise<number>;
+  find(query?: {
+    readonly name?: string;
+    readonly vo?: string;
+    readonly site?: string;
+    readonly provider_dn?: string;
+    readonly item?: { readonly key: string; readonly value: string };
+    readonly limit?: number;
+    readonly cursor?: string;
+  }): Promise<{ readonly services: readonly ServiceRecord[]; readonly next?: string }>;
+  listNames(cursor?: string): Promise<{ readonly names: readonly string[]; readonly next?: string }>;
+  /** Resolves with the number of records that were removed. */
+  deregister(selection: ServiceSelection): Promise<number>;
+  /** @param expire seconds since the epoch */
+  expire(selection: ServiceSelection, expire: number): Promise<number>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
   readonly kv: KeyValues;
@@ -277,6 +362,8 @@ export interface Program {
   groups(): Promise<readonly string[]>;
   readonly broker: Broker;
   readonly entities: EntityStore;
+  readonly file: Files;
+  readonly discovery: Discovery;
 }
 
 /** What a method knows about its call, and can use. */

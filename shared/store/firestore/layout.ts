@@ -46,6 +46,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   ports: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
+  'service-records': BY_ID,
   // The queue of one destination, and a part of a shard's messages, are read in order. The order of all messages has no
   // index: it would be one place where all writes go.
   sends: { order: 'none', expires: true, expiresByOrder: false, sortedFields: ['address', 'part'] },

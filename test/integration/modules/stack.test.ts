@@ -1,4 +1,5 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,7 @@ import { PATIENCE_MS } from '../../patience';
 import { becomes, within } from '../../waits';
 import { bundleProgram } from '../bundled-program';
 import { freePort } from '../free-port';
-import { Modules, moduleOf, WorkerProgram } from './support';
+import { Modules, moduleOf, WorkerProgram, writeModule } from './support';
 import { serveStore } from './shared-store';
 import { MemoryStore } from '../../../examples/extending/memory-store';
 
@@ -26,6 +27,7 @@ describe('the local stack with a directory of modules', () => {
   let stack: Stack;
   let data: string;
   let directory: string;
+  let files: string;
   let address: string;
 
   async function ask(method: string, target: string, body: JsonObject): Promise<JsonObject> {
@@ -54,6 +56,7 @@ describe('the local stack with a directory of modules', () => {
   beforeAll(async () => {
     data = mkdtempSync(join(tmpdir(), 'cmbs-stack-'));
     directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    files = mkdtempSync(join(tmpdir(), 'cmbs-files-'));
     cpSync(join(ROOT, 'examples/modules'), directory, { recursive: true });
     const settings = join(data, 'settings.json');
     writeFileSync(settings, JSON.stringify({ station: { tokyo: 31 } }));
@@ -64,6 +67,7 @@ describe('the local stack with a directory of modules', () => {
       CMBS_MODULES_DIR: directory,
       CMBS_MODULE_SETTINGS: settings,
       CMBS_MODULE_ERRORS: 'fatal',
+      CMBS_FILES_DIR: files,
     });
     stack = await startStack({
       config,
@@ -80,6 +84,7 @@ describe('the local stack with a directory of modules', () => {
     await stack.close();
     rmSync(data, { recursive: true });
     rmSync(directory, { recursive: true });
+    rmSync(files, { recursive: true });
   });
 
   it('calls a module by a message', async () => {
@@ -128,6 +133,32 @@ describe('the local stack with a directory of modules', () => {
       moduleOf({ double: '({ test }, [n]) => test.double(n)' }),
     );
     expect(await call('copied.double', [4])).toEqual({ id: 1, result: 8 });
+  });
+
+  it('gives a module the files and the services of the program', async () => {
+    writeModule(
+      directory,
+      'keeper',
+      moduleOf({
+        keep: `async ({ file }, [name, text]) => {
+          await file.put(name, Buffer.from(text));
+          return [Buffer.from(await file.read(name)).toString(), await file.md5(name), (await file.ls()).entries[0].size];
+        }`,
+        publish: `async ({ discovery }, [name]) => {
+          await discovery.register([{ name, endpoint: [{ uri: 'https://a.example/', encoding: 'x' }] }]);
+          return [(await discovery.find({ name })).services.length, (await discovery.listNames()).names.includes(name)];
+        }`,
+        escape: `({ file }) => file.read('../secret')`,
+      }),
+    );
+    expect(await call('keeper.keep', ['note', 'text'])).toEqual({
+      id: 1,
+      result: ['text', createHash('md5').update('text').digest('hex'), 4],
+    });
+    expect(await call('keeper.publish', ['mine'])).toEqual({ id: 1, result: [1, true] });
+    expect(await call('keeper.escape', [])).toMatchObject({
+      error: { code: -32000, data: { code: 'bad_request' } },
+    });
   });
 });
 
