@@ -15,7 +15,8 @@ const ENGINES = [
   'services/modules',
 ];
 /** Rooms inside other rooms that are no engines: every program may enter them. */
-const INNER = ['services/builtin'];
+const BUILT_IN = 'services/builtin';
+const INNER = [BUILT_IN];
 const ROOMS = [
   'config',
   'store',
