@@ -48,6 +48,7 @@ import { zeroMq } from './exchanges/zeromq';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
 import { openModules } from './modules';
+import { scheduleFunctions, Scheduling } from './schedules';
 import { shardLease } from './shard-lease';
 
 /** Milliseconds that a companion in a container gives to work in flight after SIGTERM, of ten seconds in all. */
@@ -151,6 +152,7 @@ class LeasedCompanion implements CloudCompanion {
   readonly #holder = newId();
   readonly #stop = new AbortController();
   readonly #access: Access;
+  readonly #scheduling: Scheduling;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -181,6 +183,17 @@ class LeasedCompanion implements CloudCompanion {
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
     parts.late.access = this.#access;
+    const { services, authorize } = assembly;
+    this.#scheduling = new Scheduling({
+      store: this.#store,
+      services,
+      access: this.#access,
+      authorize,
+      clock,
+      newId,
+      log,
+      counters: metrics,
+    });
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -204,7 +217,7 @@ class LeasedCompanion implements CloudCompanion {
         log,
         workerFile: join(__dirname, 'module-worker.js'),
       },
-      modules,
+      { ...modules, functions: { ...scheduleFunctions(assembly.services), ...modules?.functions } },
     );
     this.#running = this.#run();
   }
@@ -312,8 +325,7 @@ class LeasedCompanion implements CloudCompanion {
         shard: shardLease(config.CMBS_SHARD, lease, this.#shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
-        // When the lease is lost, the sockets must be closed before another companion opens them.
-        drainMs: () => (lease.isCurrent() ? CONTAINER_DRAIN_MS : this.#leaseLimits.marginMs / 2),
+        drainMs: () => this.#drainMs(lease),
       });
       const companion = await starting.catch((error: unknown) => {
         if (over.aborted) return undefined;
@@ -327,8 +339,15 @@ class LeasedCompanion implements CloudCompanion {
     }
   }
 
+  /** When the lease is lost, the sockets must be closed before another companion opens them. */
+  #drainMs(lease: Lease): number {
+    return lease.isCurrent() ? CONTAINER_DRAIN_MS : this.#leaseLimits.marginMs / 2;
+  }
+
   async #serveWith(companion: Companion, lease: Lease, over: AbortSignal): Promise<void> {
-    const { config, log, control } = this.#parts;
+    const { config, log, control, schedules } = this.#parts;
+    // A companion of another shard may run schedules at the same time.
+    const runner = this.#scheduling.start(false, schedules);
     try {
       this.#current = companion;
       control.serve(companion);
@@ -338,7 +357,7 @@ class LeasedCompanion implements CloudCompanion {
     } finally {
       this.#current = undefined;
       control.serve(undefined);
-      await companion.close();
+      await Promise.all([companion.close(), runner.close(this.#drainMs(lease))]);
     }
   }
 }

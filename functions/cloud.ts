@@ -17,6 +17,7 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { scheduleModule, Schedules } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -121,6 +122,11 @@ export async function cloudRuntime({
     debugFaults: config.CMBS_DEBUG_FAULTS,
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
+  // The companion runs the schedules.
+  const isAdministrator = programs.access.isAdministrator.bind(programs.access);
+  services.register(
+    scheduleModule(new Schedules({ store, clock, newId, authorize: decide, services, isAdministrator })),
+  );
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
     services,
