@@ -50,8 +50,8 @@ export const MAX_PAST_MS = 60_000;
  * process notices that one has died.
  */
 export const MISSED_AFTER_MS = 60_000;
-/** Missed due times of a cron expression that are counted, since each is computed by itself. */
-export const MAX_COUNTED = 1000;
+/** Missed due times of a cron expression that are counted, since each is computed by itself: some milliseconds for all. */
+export const MAX_COUNTED = 100;
 /** Runs in a row that are refused before the schedule is paused. */
 export const MAX_REFUSALS = 5;
 /** Runs for one due time of an idempotent method: a call that kills its process must not kill every process. */

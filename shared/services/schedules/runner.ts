@@ -210,19 +210,23 @@ export class ScheduleRunner {
     const { docs, next } = await store.query({ ...dueSchedules(now), limit: LOOK_SCHEDULES });
     const due = new Set(docs.map(({ id }) => id));
     this.#seen = new Map([...this.#seen].filter(([id]) => due.has(id)));
-    let hasChanged = false;
-    this.#isFull = false;
+    let changes = 0;
+    this.#assumeRoom();
     await concurrently(docs, BEGIN_CONCURRENCY, async (doc) => {
       if (this.#closing.signal.aborted) return;
       // Runs that are about to begin count as well.
       if (this.#running.size + this.#beginning >= this.#limits.concurrency) this.#isFull = true;
-      else if (await this.#consider(doc)) hasChanged = true;
+      else if (await this.#consider(doc)) changes += 1;
     });
     // The end of a run looks again when there was no room.
     if (this.#isFull) return;
-    if (next !== undefined && hasChanged) this.#wakeUp();
+    if (next !== undefined && changes > 0) this.#wakeUp();
     const [later] = (await store.query({ ...laterSchedules(now), limit: 1 })).docs;
     if (later?.order !== undefined) this.#wakeBy(Number(later.order));
+  }
+
+  #assumeRoom(): void {
+    this.#isFull = false;
   }
 
   /** Begins a run of the schedule, or ends one that was interrupted; false when there was nothing to do. */

@@ -66,7 +66,7 @@ function taggedNumber(value: number | bigint | ExactNumber, size: AnswerSize): n
 function untagged(json: ExactJson): Value {
   if (typeof json !== 'object' || json === null || json instanceof ExactNumber) return json;
   if (Array.isArray(json)) return (json as readonly ExactJson[]).map(untagged);
-  const struct = json as { readonly [name: string]: ExactJson };
+  const struct = json as Readonly<Record<string, ExactJson>>;
   if (!Object.hasOwn(struct, TAG)) return membersOf(struct);
   const [tag, content] = struct[TAG] as readonly [string, ExactJson];
   switch (tag) {
@@ -81,10 +81,10 @@ function untagged(json: ExactJson): Value {
       break;
     }
     case 'struct':
-      return membersOf(content as { readonly [name: string]: ExactJson });
+      return membersOf(content as Readonly<Record<string, ExactJson>>);
   }
   throw new Error('A stored value has a tag that is not known.');
 }
 
-const membersOf = (struct: { readonly [name: string]: ExactJson }): Value =>
+const membersOf = (struct: Readonly<Record<string, ExactJson>>): Value =>
   Object.fromEntries(Object.entries(struct).map(([name, member]) => [name, untagged(member)]));

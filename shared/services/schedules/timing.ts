@@ -48,6 +48,8 @@ export function knownZone(zone: string): string | undefined {
  * @throws Error of croner that says what is wrong with the expression
  */
 export function cronOf(expression: string, zone: string): Cron {
+  // croner takes such a text for a single time.
+  if (expression.includes(':')) throw new TypeError('an expression has fields, and no time.');
   return new Cron(expression, { timezone: knownZone(zone) ?? zone, mode: '5-or-6-parts' });
 }
 

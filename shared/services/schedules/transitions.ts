@@ -17,13 +17,12 @@ export type Begun =
 type Due = Pick<Schedule, 'due' | 'left' | 'timing' | 'until'>;
 
 function without<K extends keyof Schedule>(schedule: Schedule, ...names: readonly K[]): Omit<Schedule, K> {
-  const copy: Partial<Schedule> = { ...schedule };
-  for (const name of names) delete copy[name];
-  return copy as Omit<Schedule, K>;
+  const others = Object.entries(schedule).filter(([name]) => !names.includes(name as K));
+  return Object.fromEntries(others) as Omit<Schedule, K>;
 }
 
 const withDue = (schedule: Schedule, due: number | undefined): Schedule =>
-  due === undefined ? (without(schedule, 'due') as Schedule) : { ...schedule, due };
+  due === undefined ? without(schedule, 'due') : { ...schedule, due };
 
 /** A schedule that will never run again has ended. */
 function settled(schedule: Schedule): Schedule {
