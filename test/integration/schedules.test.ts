@@ -52,7 +52,7 @@ describe('a schedule for one time', () => {
   it('wakes a process that waits for something much later', async () => {
     shop.start();
     const later = await shop.create('at', [new Date(START + HOUR), 'test.other', []]);
-    await becomes(() => shop.clock.waiting !== undefined, 'it waits');
+    await shop.clock.waiting();
     const soon = await shop.create('at', [new Date(START + 10 * SECOND), 'test.echo', []]);
     await shop.advance(10 * SECOND, soon, isEnded, 'the sooner one runs');
     expect(called()).toEqual([10]);
