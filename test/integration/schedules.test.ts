@@ -625,7 +625,7 @@ describe('several processes', () => {
       shop.clock.advance(10 * SECOND);
       for (const id of ids) await shop.becomes(id, (one) => one.runs === round && idle(one), `round ${round}`);
     }
-    const seen = shop.calls.map(({ at, args }) => `${at}/${String(args[0])}`);
+    const seen = shop.calls.map(({ at, args }) => `${at}/${Number(args[0])}`);
     expect(seen).toHaveLength(100);
     expect(new Set(seen).size).toBe(100);
     for (const id of ids) expect(await shop.stored(id)).toMatchObject({ state: 'ended', skipped: 0 });
