@@ -1,4 +1,5 @@
 /** The module `schedule`: calls of methods at a time, every so often, or by a cron expression. */
+import { isDate } from 'node:util/types';
 import type { Principal } from '../../principal';
 import { Fault, FAULT } from '../fault';
 import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from '../module';
@@ -186,7 +187,7 @@ function numberIn(value: Value | undefined, what: string): number {
 /** Milliseconds since the epoch. */
 function timeIn(value: Value | undefined, what: string): number {
   const time = value === undefined ? undefined : asType('dateTime.iso8601', value);
-  if (!(time instanceof Date) || Number.isNaN(time.getTime())) {
+  if (!isDate(time) || Number.isNaN(time.getTime())) {
     throw new Fault(FAULT.invalidParams, `${what} is a date and time, in JSON as in RFC 3339.`);
   }
   return time.getTime();

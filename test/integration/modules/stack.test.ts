@@ -11,7 +11,8 @@ import { PATIENCE_MS } from '../../patience';
 import { becomes, within } from '../../waits';
 import { bundleProgram } from '../bundled-program';
 import { freePort } from '../free-port';
-import { Modules, moduleOf, WorkerProgram } from './support';
+import { eventually } from '../../e2e/harness';
+import { Modules, moduleOf, WorkerProgram, writeModule } from './support';
 import { serveStore } from './shared-store';
 import { MemoryStore } from '../../../examples/extending/memory-store';
 
@@ -104,6 +105,43 @@ describe('the local stack with a directory of modules', () => {
       moduleOf({ double: '({ test }, [n]) => test.double(n)' }),
     );
     expect(await call('copied.double', [4])).toEqual({ id: 1, result: 8 });
+  });
+
+  it('runs a schedule as docs/services.md shows', async () => {
+    const shown = readDocument('docs/services.md').blocks.find(({ text }) => text.includes('"schedule.cron"'));
+    const { method, params } = JSON.parse(shown?.text ?? '') as {
+      readonly method: string;
+      readonly params: readonly Json[];
+    };
+    const { result: id } = (await call(method, params)) as { readonly result: string };
+    await call('schedule.run_now', [id]);
+    const schedule = await eventually(
+      () => call('schedule.get', [id]),
+      (answer) => JSON.stringify(answer).includes('"outcome"'),
+      'it has run',
+    );
+    expect(schedule).toMatchObject({
+      result: { title: 'forecast', state: 'active', runs: 1, last: { outcome: 'answer', result: 'sunny' } },
+    });
+  });
+
+  it('gives schedules to modules, for their callers', async () => {
+    writeModule(
+      directory,
+      'planner',
+      moduleOf({
+        plan: "({ schedule }, [city]) => schedule.at(new Date(Date.now() + 3_600_000), 'weather.forecast', [city])",
+        drop: '({ schedule }, [id]) => schedule.cancel(id)',
+        push: '({ schedule }, [id]) => schedule.runNow(id)',
+      }),
+    );
+    const { result: id } = (await call('planner.plan', ['oslo'])) as { readonly result: string };
+    expect(await call('schedule.get', [id])).toMatchObject({
+      result: { owner: 'anonymous:anonymous', method: 'weather.forecast', args: ['oslo'], state: 'active' },
+    });
+    expect(await call('planner.push', [id])).toMatchObject({ result: { id } });
+    expect(await call('planner.drop', [id])).toEqual({ id: 1, result: true });
+    expect(await call('planner.drop', [id])).toMatchObject({ error: { code: -32000, data: { code: 'not_found' } } });
   });
 });
 
