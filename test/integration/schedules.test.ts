@@ -3,7 +3,7 @@ import { ExactNumber } from '../../shared/exact-json';
 import { FAULT, type Value } from '@cmbs/shared/services';
 import { RUNNER_LIMITS } from '@cmbs/shared/services/builtin';
 import type { Store } from '@cmbs/shared/store';
-import { SCHEDULES, scheduleOf, writeSchedule } from '../../shared/services/schedules/record';
+import { SCHEDULES, scheduleOf, WAKING, writeSchedule } from '../../shared/services/schedules/record';
 import { becomes, deferred } from '../waits';
 import { ALICE, HOUR, MINUTE, SECOND, Shop, START, time } from './schedule-support';
 
@@ -756,6 +756,36 @@ it('goes on after errors of the store, which are logged', async () => {
     return shop.calls.length === 1;
   }, 'it runs');
   expect(shop.lines.map(({ level }) => level)).toEqual(['warn', 'warn', 'warn']);
+});
+
+it('pauses a schedule whose times it cannot compute, and runs the others', async () => {
+  const id = await shop.create('cron', ['* * * * *', 'UTC', 'test.echo', []]);
+  await shop.store.transact(async (tx) => {
+    const doc = await tx.get(SCHEDULES, id);
+    const schedule = scheduleOf(doc as NonNullable<typeof doc>);
+    // As a later runtime may not know a zone any more.
+    const timing = { kind: 'cron', expression: '* * * * *', zone: 'Europe/Atlantis' } as const;
+    writeSchedule(tx, id, { ...schedule, timing, due: START });
+  });
+  const other = await shop.create('at', [new Date(START), 'test.other', []]);
+  shop.start();
+  await shop.becomes(id, ({ state }) => state === 'paused', 'it is paused');
+  expect((await shop.stored(id)).reason).toMatch(/cannot be computed/);
+  await shop.becomes(other, isEnded, 'the other one runs');
+  expect(shop.lines.map(({ level }) => level)).toEqual(['error']);
+});
+
+it('is not woken by a schedule that is due much later, so that the watch reads few documents', async () => {
+  const { store } = shop;
+  const woken: string[] = [];
+  const watch = store.watch(WAKING, (changes) => woken.push(...changes.map(({ id }) => id)));
+  await watch.ready;
+  const later = await shop.create('every', [HOUR / SECOND, 'test.echo', []]);
+  const soon = await shop.create('every', [MINUTE / SECOND, 'test.echo', []]);
+  await shop.call('schedule.run_now', [later]);
+  await becomes(() => woken.length === 2, 'both wake');
+  expect(woken).toEqual([soon, later]);
+  watch.end();
 });
 
 it('does not run a stored schedule that it cannot read, and runs the others', async () => {

@@ -39,6 +39,12 @@ export const RUNNER_LIMITS: RunnerLimits = {
   resultBytes: 4 * 1024,
 };
 
+/**
+ * Milliseconds ahead within which a new due time wakes the processes that run schedules: more than they sleep, and the
+ * difference of two clocks. Later ones are found by the next look, so that the watch of a process reads few documents.
+ */
+export const WAKE_WITHIN_MS = RUNNER_LIMITS.lookAgainMs + 60_000;
+
 /** Milliseconds of the shortest interval: cron expressions have no shorter one either. */
 export const MIN_INTERVAL_MS = 1000;
 /** Milliseconds by which a time may be ahead: ten years, far beyond every plan and within every calendar. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { orderKey } from '../../clock';
 import { type Principal, principalSchema } from '../../principal';
 import type { Doc, Query, Transaction, WatchScope } from '../../store';
-import { ENDED_MS } from './limits';
+import { ENDED_MS, WAKE_WITHIN_MS } from './limits';
 import { timingSchema } from './timing';
 
 /** Collection of the schedules. The order of a document is the time at which a process looks at the schedule. */
@@ -101,8 +101,8 @@ const YES = 'yes';
 export interface WriteOptions {
   /** Milliseconds since the epoch, for a schedule that runs: when other processes look whether the run goes on. */
   readonly lookAt?: number;
-  /** Whether to wake the processes that wait for the next due time. */
-  readonly wakes?: boolean;
+  /** Now, for a change that may make the schedule due earlier: it wakes the processes that wait. */
+  readonly changedAt?: number;
 }
 
 /** When a process looks at the schedule; undefined for never. */
@@ -119,15 +119,17 @@ export function writeSchedule(
   options: WriteOptions = {},
 ): void {
   const { principal, state, run, last, created } = schedule;
+  const { lookAt, changedAt } = options;
   const owner = ownerOf(principal);
-  const order = lookTime(schedule, options.lookAt);
+  const order = lookTime(schedule, lookAt);
   const hasEnded = state === 'ended';
+  const isSoon = changedAt !== undefined && order !== undefined && order < changedAt + WAKE_WITHIN_MS;
   tx.put(SCHEDULES, id, schedule, {
     index: {
       [FIELD.owner]: [owner],
       [hasEnded ? FIELD.ended : FIELD.live]: [owner],
       ...(principal.token === undefined ? {} : { [FIELD.token]: [principal.token] }),
-      ...(options.wakes === true ? { [FIELD.soon]: [YES] } : {}),
+      ...(isSoon ? { [FIELD.soon]: [YES] } : {}),
       ...(run === undefined ? {} : { [FIELD.running]: [YES] }),
     },
     ...(order === undefined ? {} : { order: orderKey(order) }),

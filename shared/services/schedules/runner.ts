@@ -36,7 +36,7 @@ import {
 } from './record';
 import { lookAgainAfter, RunLease } from './run-lease';
 import { storedText, storedValue } from './stored-value';
-import { begun, ended, interrupted, type RunOutcome, takenBack } from './transitions';
+import { begun, ended, interrupted, paused, type RunOutcome, takenBack } from './transitions';
 
 /** How a run ended, for a counter. */
 export type CountedOutcome = LastRun['outcome'];
@@ -208,8 +208,9 @@ export class ScheduleRunner {
     this.#lookAt = Infinity;
     const now = clock.now();
     const { docs, next } = await store.query({ ...dueSchedules(now), limit: LOOK_SCHEDULES });
-    const due = new Set(docs.map(({ id }) => id));
-    this.#seen = new Map([...this.#seen].filter(([id]) => due.has(id)));
+    // What was not taken over within two leases has been renewed since, or has ended.
+    const oldest = clock.elapsed() - 2 * this.#limits.ttlMs;
+    this.#seen = new Map([...this.#seen].filter(([, { since }]) => since >= oldest));
     let changes = 0;
     this.#assumeRoom();
     await concurrently(docs, BEGIN_CONCURRENCY, async (doc) => {
@@ -243,9 +244,22 @@ export class ScheduleRunner {
     this.#beginning += 1;
     try {
       return await this.#begin(doc.id, schedule.method);
+    } catch (error) {
+      if (error instanceof CmbsError) throw error;
+      await this.#pauseUnusable(doc.id, error);
+      return true;
     } finally {
       this.#beginning -= 1;
     }
+  }
+
+  /** Pauses a schedule whose times cannot be computed, such as one in a time zone that this runtime does not know. */
+  async #pauseUnusable(id: string, cause: unknown): Promise<void> {
+    this.#options.log.error('a schedule is paused, since it cannot be run', { schedule: id, cause });
+    await this.#change(id, (schedule) => ({
+      ...paused(schedule),
+      reason: 'The due times of the schedule cannot be computed; the log has the cause.',
+    }));
   }
 
   /** Ends a run whose process has died. */
@@ -374,7 +388,8 @@ export class ScheduleRunner {
       try {
         return await untilAborted(this.#change(id, to), over);
       } catch (error) {
-        if (over.aborted) throw error;
+        // Another error would come again; the lease ends, and the run counts as interrupted.
+        if (over.aborted || !(error instanceof CmbsError)) throw error;
         log.warn('the outcome of a schedule could not be stored; trying again', { schedule: id, cause: error });
         await pause(clock, backOff(failures, RETRY_FIRST_MS, RETRY_MAX_MS, random), over);
       }

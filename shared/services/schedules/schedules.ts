@@ -105,7 +105,7 @@ export class Schedules {
       const id = newId();
       await store.transact(async (tx) => {
         if ((await tx.get(SCHEDULES, id)) !== undefined) throw new Error('An id was given twice.');
-        writeSchedule(tx, id, schedule, { wakes: true });
+        writeSchedule(tx, id, schedule, { changedAt: now });
       });
       if (this.#all !== undefined) this.#all.count += 1;
       return id;
@@ -260,13 +260,14 @@ export class Schedules {
   }
 
   async #change(principal: Principal, id: string, to: (schedule: Schedule) => Schedule): Promise<Schedule> {
+    const { store, clock } = this.#options;
     await this.get(principal, id);
-    return this.#options.store.transact(async (tx) => {
+    return store.transact(async (tx) => {
       const schedule = await storedSchedule(tx, id);
       if (schedule === undefined) throw new CmbsError('not_found', 'The schedule was cancelled just now.');
       if (schedule.state === 'ended') throw new CmbsError('conflict', 'The schedule has ended; make another one.');
       const changed = to(schedule);
-      if (changed !== schedule) writeSchedule(tx, id, changed, { wakes: true });
+      if (changed !== schedule) writeSchedule(tx, id, changed, { changedAt: clock.now() });
       return changed;
     });
   }
