@@ -68,6 +68,6 @@ export function scheduleFunctions(services: Pick<Services, 'call'>): Readonly<Re
   const callOf =
     (method: string): PortFunction =>
     ({ module: _module, methodName: _methodName, depth, ...caller }, args) =>
-      services.call(`schedule.${method}`, args, { ...caller, depth: depth + 1 });
+      services.call(`schedule.${method}`, args, { ...caller, depth: depth + 1, way: 'method' });
   return Object.fromEntries(Object.entries(METHODS).map(([name, method]) => [`schedule.${name}`, callOf(method)]));
 }

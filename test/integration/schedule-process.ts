@@ -3,7 +3,7 @@
  * `{"event":[…]}` with the name of the method and the arguments. The method `hang` never answers, and neither does `again`,
  * which is idempotent, in a process with the argument `hangs`.
  */
-import { type Log, newId, systemClock } from '@cmbs/shared';
+import { type Log, newId, silentLog, systemClock } from '@cmbs/shared';
 import { standardServices, type Value } from '@cmbs/shared/services';
 import { type RunnerLimits, ScheduleRunner, type ScheduleRunnerOptions } from '@cmbs/shared/services/builtin';
 
@@ -12,12 +12,12 @@ const line =
   (message: string, fields: object = {}): void => {
     process.stdout.write(`${level} ${message} ${JSON.stringify(fields)}\n`);
   };
-const log: Log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+const log: Log = { ...silentLog, warn: line('warn'), error: line('error') };
 
 export function runSchedules(store: ScheduleRunnerOptions['store'], limits: Partial<RunnerLimits>): void {
   const services = standardServices({ clock: systemClock, newId });
   const tell = (event: readonly Value[]): void => void process.send?.({ event });
-  const described = { documentation: 'For a test.', signatures: [['any']] };
+  const described = { documentation: 'For a test.', signatures: [['any']], flags: { anyArguments: true } };
   services.register({
     name: 'test',
     methods: {
@@ -37,7 +37,7 @@ export function runSchedules(store: ScheduleRunnerOptions['store'], limits: Part
       },
       again: {
         ...described,
-        flags: { idempotent: true },
+        flags: { idempotent: true, anyArguments: true },
         call: (_context, args) => {
           tell(['again', ...args]);
           return process.argv.includes('hangs') ? new Promise(() => undefined) : args;

@@ -50,7 +50,7 @@ it('Two processes run each due time once, also of schedules that are made while 
   await scheduled.becomes(repeated, isEnded, 'it has run twice');
   const told = scheduled.events.map(([, name]) => name);
   expect(told.toSorted()).toEqual([...names, 'again and again', 'again and again'].toSorted());
-  expect(children.map(({ output }) => output)).toEqual(['', '']);
+  for (const { output } of children) expect(output).not.toMatch(/^error/m);
 });
 
 it('When a process is killed during a call, another one goes on and records that the outcome is unknown.', async () => {

@@ -48,6 +48,7 @@ export class Shop {
   readonly store = new MemoryStore(this.clock, silentLog);
   readonly calls: Called[] = [];
   readonly outcomes: string[] = [];
+  /** Warnings and errors; each call has a line of its own besides. */
   readonly lines: { readonly level: string; readonly message: string; readonly fields: LogFields }[] = [];
   readonly services: Services;
   readonly #options: ShopOptions;
@@ -62,7 +63,7 @@ export class Shop {
     const method = (name: string, idempotent: boolean) => ({
       documentation: 'For a test.',
       signatures: [['any']],
-      flags: { idempotent },
+      flags: { idempotent, anyArguments: true },
       call: ({ principal, signal }: { principal: Principal; signal: AbortSignal }, args: readonly Value[]) => {
         this.calls.push({ method: name, at: this.clock.now(), principal, args });
         return this.methods[name]?.(args, signal) ?? args;
@@ -96,7 +97,7 @@ export class Shop {
     const runner = ScheduleRunner.start({
       store,
       clock: this.clock,
-      log: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
+      log: { ...silentLog, warn: write('warn'), error: write('error') },
       newId,
       services: this.services,
       isValid: this.#options.isValid ?? (async () => true),

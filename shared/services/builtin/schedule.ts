@@ -2,7 +2,7 @@
 import { isDate } from 'node:util/types';
 import type { Principal } from '../../principal';
 import { Fault, FAULT } from '../fault';
-import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from '../module';
+import type { MethodFlags, ServiceMethod, ServiceModule } from '../module';
 import { MAX_PAGE_SCHEDULES, PAGE_SCHEDULES } from '../schedules/limits';
 import { type LastRun, ownerOf, type Schedule } from '../schedules/record';
 import type { Found, NewSchedule, Schedules } from '../schedules/schedules';
@@ -32,27 +32,20 @@ export function scheduleModule(schedules: ScheduleBook): ServiceModule {
       ['string', ...one],
       ['string', ...one, 'struct'],
     ]),
-    call: async ({ principal }, args) => {
-      if (!types.some(({ length }) => args.length === length || args.length === length + 1))
-        throw wrongArguments();
-      return schedules.create(principal, read(args));
-    },
+    call: ({ principal }, args) => schedules.create(principal, read(args)),
   });
   const withId = (
     documentation: string,
     result: string,
-    call: (principal: Principal, id: string, context: ServiceContext) => Promise<Value>,
+    call: (principal: Principal, id: string) => Promise<Value>,
     flags?: MethodFlags,
   ): ServiceMethod => ({
     documentation: `${documentation} ${UNKNOWN}`,
     signatures: [[result, 'string']],
     ...(flags === undefined ? {} : { flags }),
-    call: async (context, args) => {
+    call: ({ principal }, args) => {
       const [id] = args;
-      if (args.length !== 1 || typeof id !== 'string') {
-        throw new Fault(FAULT.invalidParams, 'This method takes one argument, the id of a schedule.');
-      }
-      return call(context.principal, id, context);
+      return call(principal, textIn(id, 'The id of the schedule'));
     },
   });
   return {
@@ -118,7 +111,6 @@ export function scheduleModule(schedules: ScheduleBook): ServiceModule {
         signatures: [['struct'], ['struct', 'struct']],
         flags: { idempotent: true },
         call: async ({ principal }, args) => {
-          if (args.length > 1) throw wrongArguments();
           const { limit = PAGE_SCHEDULES, after, ...others } = args.length === 0 ? {} : structIn(args[0]);
           refuseOthers(others, 'limit and after');
           const number = numberIn(limit, 'limit');
@@ -161,12 +153,6 @@ export function scheduleModule(schedules: ScheduleBook): ServiceModule {
     },
   };
 }
-
-const wrongArguments = (): Fault =>
-  new Fault(
-    FAULT.invalidParams,
-    'The number of arguments is wrong; system.methodHelp says what this method takes.',
-  );
 
 function callIn(method: Value | undefined, args: Value | undefined): Pick<NewSchedule, 'method' | 'args'> {
   if (!Array.isArray(args)) throw new Fault(FAULT.invalidParams, 'The arguments of the call are an array.');

@@ -141,7 +141,9 @@ describe('the local stack with a directory of modules', () => {
     });
     expect(await call('planner.push', [id])).toMatchObject({ result: { id } });
     expect(await call('planner.drop', [id])).toEqual({ id: 1, result: true });
-    expect(await call('planner.drop', [id])).toMatchObject({ error: { code: -32000, data: { code: 'not_found' } } });
+    expect(await call('planner.drop', [id])).toMatchObject({
+      error: { code: -32000, data: { code: 'not_found' } },
+    });
   });
 });
 
