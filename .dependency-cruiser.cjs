@@ -129,7 +129,10 @@ module.exports = {
       comment: 'Only engines know a database or a cloud. The API of OpenTelemetry does nothing by itself.',
       severity: 'error',
       from: { path: '^shared/', pathNot: IN_ENGINES },
-      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', 'saxes', 'croner', '@opentelemetry/api') },
+      to: {
+        path: '^node_modules/',
+        pathNot: npm('zod', 're2js', 'jose', 'saxes', 'croner', '@opentelemetry/api'),
+      },
     },
     {
       name: 'saxes-for-xml-rpc',
