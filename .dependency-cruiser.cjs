@@ -13,14 +13,28 @@ const ENGINES = [
   'rpc/identity',
   'rpc/in-process',
   'services/modules',
-  'services/builtin',
 ];
-const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...ENGINES];
+/** Rooms inside other rooms that are no engines: every program may enter them. */
+const BUILT_IN = 'services/builtin';
+const INNER = [BUILT_IN];
+const ROOMS = [
+  'config',
+  'store',
+  'bus',
+  'rpc',
+  'occi',
+  'access',
+  'services',
+  'broker',
+  'domain',
+  ...INNER,
+  ...ENGINES,
+];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|schedules)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions|schedules)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
@@ -85,8 +99,8 @@ module.exports = {
         pathNot: anyOf(
           `^shared/${room}/index\\.ts$`,
           ...SIDE_DOORS.map(exactly),
-          // An engine's files belong to the engine's room, whose door is checked by itself.
-          ...ENGINES.filter((engine) => engine.startsWith(`${room}/`)).map((engine) => `^shared/${engine}/`),
+          // The files of an inner room belong to that room, whose door is checked by itself.
+          ...[...INNER, ...ENGINES].filter((one) => one.startsWith(`${room}/`)).map((one) => `^shared/${one}/`),
         ),
       },
     })),
@@ -104,12 +118,16 @@ module.exports = {
       occi: ['store', 'bus', 'rpc'],
       access: ['store', 'occi'],
       services: ['store', 'occi'],
+      [BUILT_IN]: ['store', 'occi', 'access', 'services'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
     }).map(([room, below]) => ({
       name: `${room}-imports-downwards`,
       comment: 'The order of the rooms: broker, services, occi, and the interfaces of store, bus and rpc.',
       severity: 'error',
-      from: { path: `^shared/${room}/`, pathNot: anyOf(...SIDE_DOORS.map(exactly)) },
+      from: {
+        path: `^shared/${room}/`,
+        pathNot: anyOf(...SIDE_DOORS.map(exactly), ...(room === BUILT_IN ? [] : [`^shared/${BUILT_IN}/`])),
+      },
       to: {
         path: '^shared/',
         pathNot: anyOf(COMMON, `^shared/${room}/`, ...below.map((one) => `^shared/${one}/`)),

@@ -9,8 +9,10 @@ import {
   codecsOf,
   type ServiceModule,
   type Services,
+  type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
+import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
@@ -30,7 +32,7 @@ export interface CompanionAdditions {
   readonly modules?: ModuleAdditions;
   /** Limits of the runs of schedules, in place of the defaults. */
   readonly schedules?: ScheduleLimits;
-  /** Codecs besides JSON-RPC. */
+  /** Codecs besides JSON-RPC and XML-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
   readonly layers?: readonly LayerDefinition[];
@@ -56,6 +58,8 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: NewId;
+  /** Where callers log in by `system.auth`; the method is refused when absent. */
+  readonly sessions?: Sessions | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -74,6 +78,8 @@ export class CompanionAssembly {
   /** Schemes of the addresses that members may have. */
   readonly schemes: AddressSchemes;
   readonly services: Services;
+  /** What modules use of the domain, which the program opens later. */
+  readonly ports = new LatePorts();
   readonly #options: AssemblyOptions;
   readonly #codecs: Codecs;
   readonly #exchanges: readonly ExchangeDefinition[];
@@ -95,8 +101,10 @@ export class CompanionAssembly {
       debugFaults,
       histograms: this.metrics,
       slowMs: options.config.CMBS_SLOW_CALL_MS,
+      sessions: options.sessions,
     });
-    for (const module of services) this.services.register(module);
+    const builtIn = domainModules(this.ports, this.services);
+    for (const module of [...builtIn, ...services]) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);

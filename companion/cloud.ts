@@ -23,19 +23,26 @@ import {
 } from '@cmbs/shared/access';
 import {
   acquireLease,
+  companionDirectory,
   type Lease,
   LEASE_LIMITS,
   type LeaseLimits,
   MEMBER_KIND,
+  OrderClock,
   Shards,
 } from '@cmbs/shared/broker';
+import type { Bus } from '@cmbs/shared/bus';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
-import { passiveExtensionsOf } from '@cmbs/shared/extensions';
+import { type Domain, openDomain } from '@cmbs/shared/domain';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
-import { Categories } from '@cmbs/shared/occi';
+import type { IdentityTokens } from '@cmbs/shared/rpc';
+import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
+import { KeyValues } from '@cmbs/shared/services';
+import { keyValueModule } from '@cmbs/shared/services/builtin';
 import type { ModuleHost } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
@@ -50,12 +57,16 @@ import { companionGauges } from './metrics';
 import { openModules } from './modules';
 import { scheduleFunctions, Scheduling } from './schedules';
 import { shardLease } from './shard-lease';
+import { shardRpc } from './shard-rpc';
 
 /** Milliseconds that a companion in a container gives to work in flight after SIGTERM, of ten seconds in all. */
 const CONTAINER_DRAIN_MS = 4500;
 /** Milliseconds of them for the bus, and for the store, to close when everything else is closed. */
 const BUS_CLOSE_MS = 1000;
 const STORE_CLOSE_MS = 500;
+
+/** Milliseconds for which the start waits for the store, so that the `startup` of modules can use the domain. */
+const DOMAIN_WAIT_MS = 5000;
 
 /** Times of a lease, and of the calls that hold it. */
 export interface CloudLeaseLimits extends LeaseLimits {
@@ -106,7 +117,7 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     newId,
     zeroMq: (layers) => zeroMq(cloudAddresses(config, layers)),
   });
-  const { verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
+  const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const control = await Control.listen({
     host: config.CMBS_CONTROL_HOST,
     port: config.CMBS_CONTROL_PORT,
@@ -117,7 +128,7 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  const companion = new LeasedCompanion({ ...options, clock, assembly, control, late, administrator });
+  const companion = new LeasedCompanion({ ...options, clock, assembly, control, late, administrator, tokens });
   try {
     await companion.open();
   } catch (error) {
@@ -136,6 +147,8 @@ interface LeasedParts extends CloudCompanionOptions {
   readonly late: LateAccess;
   /** Is made a user before the shard is served. */
   readonly administrator: FirstAdministrator | undefined;
+  /** Names this program to the companions of other shards. */
+  readonly tokens: IdentityTokens;
   readonly clock: Clock;
   readonly assembly: CompanionAssembly;
   readonly control: Control;
@@ -153,6 +166,12 @@ class LeasedCompanion implements CloudCompanion {
   readonly #stop = new AbortController();
   readonly #access: Access;
   readonly #scheduling: Scheduling;
+  readonly #keyValues: KeyValues;
+  readonly #order: OrderClock;
+  /** For what methods publish: a method may run while no shard is held. */
+  readonly #bus: Bus;
+  #domain: Domain | undefined;
+  #opening: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -194,24 +213,50 @@ class LeasedCompanion implements CloudCompanion {
       log,
       counters: metrics,
     });
+    this.#keyValues = new KeyValues({ store: this.#store, newId, clock });
+
+    assembly.services.register(
+      keyValueModule({
+        keyValues: this.#keyValues,
+        isAdministrator: (principal) => this.#access.isAdministrator(principal),
+      }),
+    );
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
     });
+    this.#order = OrderClock.ofProcess(clock);
+    this.#bus = this.#openBus();
     metrics.gauge('cmbs_shard_held', () => (this.#current === undefined ? 0 : 1));
     metrics.gauge('cmbs_control_calls', () => control.callsInFlight);
     companionGauges(metrics, () => this.#current);
   }
 
-  /** Starts the service modules, which a standby has too, and then waits for the lease. */
+  #openBus(): Bus {
+    const { config, clock, log, assembly, limits = {} } = this.#parts;
+    return pubsubBusOf(config, {
+      store: this.#store,
+      clock,
+      log,
+      counters: assembly.metrics,
+      ...(limits.bus === undefined ? {} : { limits: limits.bus }),
+    });
+  }
+
+  /** Opens the domain and starts the service modules, which a standby has too, and then waits for the lease. */
   async open(): Promise<void> {
     const { config, clock, log, assembly, modules } = this.#parts;
+    this.#opening = this.#persist('the domain was not opened', () => this.#openDomain());
+    // Without the store the companion starts all the same; modules are refused the domain until the store answers.
+    await untilOr(this.#opening, clock, DOMAIN_WAIT_MS);
     this.#modules = await openModules(
       {
         config,
         services: assembly.services,
         access: this.#access,
+        ports: assembly.ports,
         store: this.#store,
+        keyValues: this.#keyValues,
         clock,
         newId,
         log,
@@ -221,6 +266,44 @@ class LeasedCompanion implements CloudCompanion {
     );
     this.#running = this.#run();
   }
+
+  /** Opens what methods use of the broker and the entities. */
+  async #openDomain(): Promise<void> {
+    const { config, clock, log, assembly, tokens } = this.#parts;
+    const { layers, authorize, schemes } = assembly;
+    const directory = companionDirectory(this.#store, this.#shards);
+    const domain = openDomain(
+      {
+        store: this.#store,
+        bus: this.#bus,
+        rpc: shardRpc({
+          own: inProcessRpc(() => this.#current, clock),
+          others: httpRpc({ clock, tokens, audience: config.CMBS_CONTROL_AUDIENCE, directory }),
+          isOwn: async (member, signal) =>
+            this.#current !== undefined && (await directory.shardOf(member, signal)) === config.CMBS_SHARD,
+        }),
+        layers,
+        schemes,
+        access: this.#access,
+        authorize,
+        clock,
+        order: this.#order,
+        newId,
+        log,
+        counters: assembly.metrics,
+        deployment: await deploymentId(this.#store, newId),
+        uriOf: this.#uriOf,
+        memberHosts: this.#shards.hosts,
+        shardOf: (member) => this.#shards.of(member).name,
+        freshness: { watch: true, maxAgeMs: WATCH_FALLBACK_MS, clock },
+      },
+      config,
+    );
+    this.#domain = domain;
+    assembly.ports.open(domain.ports);
+  }
+
+  readonly #uriOf = (path: string): string => (this.#parts.config.CMBS_PUBLIC_URL ?? '') + path;
 
   get url(): string {
     return this.#parts.control.url;
@@ -241,6 +324,9 @@ class LeasedCompanion implements CloudCompanion {
     await this.#running;
     await control.close();
     await this.#modules?.close();
+    await this.#opening;
+    this.#domain?.categories.close();
+    await untilOr(this.#bus.close(), this.#parts.clock, BUS_CLOSE_MS);
     await Promise.all([this.#store.close(), this.#leases.close()]);
   }
 
@@ -249,7 +335,10 @@ class LeasedCompanion implements CloudCompanion {
     const { config, clock, log, control } = this.#parts;
     const { CMBS_SHARD: shard, CMBS_CONTROL_URL: url = control.url } = config;
     const { signal } = this.#stop;
-    await this.#ensureAdministrator();
+    await this.#opening;
+    const domain = this.#domain;
+    if (domain === undefined) return; // it stops
+    await this.#ensureAdministrator(domain);
     for (let failures = 0; !signal.aborted;) {
       const lease = await acquireLease(
         { store: this.#leases, clock, log, shard, holder: this.#holder, url, limits: this.#leaseLimits },
@@ -257,7 +346,7 @@ class LeasedCompanion implements CloudCompanion {
       );
       if (lease === undefined) return;
       try {
-        await this.#serve(lease);
+        await this.#serve(lease, domain);
         failures = 0;
       } catch (error) {
         log.error('the shard could not be served; trying again', { shard, cause: error });
@@ -271,47 +360,36 @@ class LeasedCompanion implements CloudCompanion {
     }
   }
 
-  /** Makes the first administrator a user, unless there is one; tries again while the store does not answer. */
-  async #ensureAdministrator(): Promise<void> {
-    const { config, clock, log, assembly, administrator } = this.#parts;
+  /** Makes the first administrator a user, unless there is one. */
+  async #ensureAdministrator({ categories }: Domain): Promise<void> {
+    const { clock, administrator } = this.#parts;
     if (administrator === undefined) return;
-    const { signal } = this.#stop;
-    const categories = new Categories(this.#store, passiveExtensionsOf(config.CMBS_EXTENSIONS, assembly.layers), {
-      watch: false,
-      clock,
+    await this.#persist('the first administrator was not made a user', async () => {
+      const { registry } = await categories.current();
+      await ensureUser({ store: this.#store, registry, clock }, administrator.name, administrator.password);
     });
-    try {
-      for (let failures = 0; !signal.aborted;) {
-        try {
-          const { registry } = await categories.current();
-          await ensureUser({ store: this.#store, registry, clock }, administrator.name, administrator.password);
-          return;
-        } catch (error) {
-          failures += 1;
-          log.error('the first administrator was not made a user; trying again', { cause: error });
-        }
-        await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), signal);
+  }
+
+  /** Tries again while the store does not answer. Resolves when the work is done, or the companion stops. */
+  async #persist(failed: string, work: () => Promise<void>): Promise<void> {
+    const { clock, log } = this.#parts;
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        failures += 1;
+        log.error(`${failed}; trying again`, { cause: error });
       }
-    } finally {
-      categories.close();
+      await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), signal);
     }
   }
 
   /** Runs a companion under one lease; resolves when the lease is over. */
-  async #serve(lease: Lease): Promise<void> {
-    const { config, clock, log, limits = {}, assembly } = this.#parts;
-    const bus = pubsubBusOf(config, {
-      store: this.#store,
-      clock,
-      log,
-      counters: assembly.metrics,
-      ...(limits.bus === undefined ? {} : { limits: limits.bus }),
-    });
-    const categories = new Categories(this.#store, passiveExtensionsOf(config.CMBS_EXTENSIONS, assembly.layers), {
-      watch: true,
-      maxAgeMs: WATCH_FALLBACK_MS,
-      clock,
-    });
+  async #serve(lease: Lease, { categories }: Domain): Promise<void> {
+    const { config, clock, assembly } = this.#parts;
+    const bus = this.#openBus();
     const lost = new AbortController();
     void lease.lost.then(() => lost.abort());
     const over = AbortSignal.any([lost.signal, this.#stop.signal]);
@@ -320,8 +398,9 @@ class LeasedCompanion implements CloudCompanion {
         store: this.#store,
         bus,
         categories,
+        order: this.#order,
         deployment: await deploymentId(this.#store, newId),
-        uriOf: (path) => (config.CMBS_PUBLIC_URL ?? '') + path,
+        uriOf: this.#uriOf,
         shard: shardLease(config.CMBS_SHARD, lease, this.#shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
@@ -334,7 +413,6 @@ class LeasedCompanion implements CloudCompanion {
       if (companion !== undefined) await this.#serveWith(companion, lease, over);
     } finally {
       // The sockets are closed: the next companion may open them, even if the bus does not answer.
-      categories.close();
       await Promise.all([lease.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);
     }
   }

@@ -34,7 +34,7 @@ export interface CompanionOptions {
   readonly authorize?: Authorize;
   /** Frames between members of this deployment prove who sent them; needed where not everybody may do everything. */
   readonly provesFrames?: boolean;
-  /** JSON-RPC alone when absent. */
+  /** JSON-RPC and XML-RPC when absent. */
   readonly codecs?: Codecs;
   /** The built-in layers when absent. */
   readonly layers?: Layers;

@@ -2,9 +2,11 @@
 import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
-import type { Services } from '@cmbs/shared/services';
+import type { KeyValues, Services } from '@cmbs/shared/services';
+import type { DomainPorts } from '@cmbs/shared/services/builtin';
 import {
   isDebugged,
+  keyValueFunctions,
   ModuleHost,
   type ModuleLimits,
   type OnceLimits,
@@ -12,10 +14,11 @@ import {
   standardFunctions,
 } from '@cmbs/shared/services/modules';
 import type { Store } from '@cmbs/shared/store';
+import { domainFunctions } from './module-functions';
 
 /** Additions of a program to the modules of its directory. */
 export interface ModuleAdditions {
-  /** Functions for modules besides `call` and `groups`: `kv.get` is `context.kv.get(…)`. */
+  /** Functions for modules besides those of every program: `clock.read` is `context.clock.read(…)`. */
   readonly functions?: Readonly<Record<string, PortFunction>>;
   /** Absolute path of the built worker; `module-worker.js` beside the program when absent. */
   readonly workerFile?: string;
@@ -28,7 +31,10 @@ export interface ModuleEnvironment {
   readonly config: Pick<Config, 'CMBS_MODULES_DIR' | 'CMBS_MODULE_ERRORS' | 'CMBS_MODULE_SETTINGS'>;
   readonly services: Services;
   readonly access: Pick<Access, 'groups'>;
+  /** The broker and the entities. */
+  readonly ports: DomainPorts;
   readonly store: Store;
+  readonly keyValues: KeyValues;
   readonly clock: Clock;
   readonly newId: NewId;
   readonly log: Log;
@@ -43,7 +49,7 @@ export interface ModuleEnvironment {
  * @throws CmbsError `bad_request` for a directory, settings or (with `fatal`) modules that cannot be used
  */
 export async function openModules(
-  { config, access, workerFile, ...parts }: ModuleEnvironment,
+  { config, access, ports, keyValues, workerFile, ...parts }: ModuleEnvironment,
   additions: ModuleAdditions = {},
 ): Promise<ModuleHost | undefined> {
   const { CMBS_MODULES_DIR: directory, CMBS_MODULE_ERRORS: errors, CMBS_MODULE_SETTINGS: settingsFile } = config;
@@ -53,7 +59,9 @@ export async function openModules(
     services: parts.services,
     groups: (principal) => access.groups(principal),
   });
-  for (const [name, run] of Object.entries(added)) functions.register(name, run);
+  for (const some of [domainFunctions(ports), keyValueFunctions(keyValues), added]) {
+    for (const [name, run] of Object.entries(some)) functions.register(name, run);
+  }
   return ModuleHost.open({
     ...parts,
     ...limits,

@@ -14,7 +14,7 @@ import { baseOf, clientAddressOf, parseHeaders, traceOf } from '@cmbs/functions/
 import { writeResponse } from '@cmbs/functions/http-write';
 import type { OcciRequest, OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
-import { bodyTooLarge } from '@cmbs/functions/routes';
+import { bodyTooLarge, type Route, routeFor } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
 import type { Certificate } from './certificate';
 import { ClientConnections, type RequestSignal } from './client-connections';
@@ -170,6 +170,7 @@ export class Gateway {
     let request: Refused | undefined;
     let response: OcciResponse;
     let isWhole = true;
+    let errorBody: Route['errorBody'];
     let siteHeaders: Readonly<Record<string, string>> = {};
     try {
       if (isTooMany)
@@ -190,6 +191,7 @@ export class Gateway {
         return;
       }
       const { path, route, query } = targetOf(incoming, this.#options.publicUrl);
+      ({ errorBody } = route);
       const most = route.maxBodyBytes ?? this.#options.maxBodyBytes;
       const body = await bodyOf(incoming, most);
       isWhole = body !== undefined;
@@ -218,7 +220,9 @@ export class Gateway {
     } catch (thrown) {
       // The client closed the connection before it had sent its request: there is nothing to answer or to log.
       if (incoming.destroyed && !incoming.complete) return;
-      response = answerError(thrown, request, this.#options.log);
+      // A request that is refused before it has a route is still answered in the format of its path.
+      errorBody ??= routeFor((incoming.url ?? '').split('?', 1)[0] ?? '', []).errorBody;
+      response = answerError(thrown, request, this.#options.log, errorBody);
     }
     if (!isWhole) discardRest(incoming);
     // After a refused Expect a client may leave the body out, so the next bytes cannot be told from a body.

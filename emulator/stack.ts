@@ -7,6 +7,8 @@ import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
+import { KeyValues, type Services } from '@cmbs/shared/services';
+import { keyValueModule } from '@cmbs/shared/services/builtin';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -24,6 +26,7 @@ import {
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
+import { ProgramSessions } from '@cmbs/functions/sessions';
 import { openEndpoint } from './endpoint';
 
 /** Milliseconds between two sweeps of expired documents, and documents that one transaction of a sweep removes. */
@@ -35,6 +38,8 @@ export interface Stack {
   readonly url: string;
   /** The functions, for another adapter beside the gateway. */
   readonly app: App;
+  /** The methods, for calls that do not come in messages. */
+  readonly services: Services;
   /** Stops within two seconds; requests and frames in flight are answered first. Idempotent. */
   close(): Promise<void>;
 }
@@ -71,11 +76,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
     return late.access.access.authorize(...asked);
   };
+  const sessions = ProgramSessions.of(config);
   const assembly = new CompanionAssembly({
     authorize: byRules,
     ...options,
     clock,
     newId,
+    sessions,
     zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
   });
   const { layers, authorize, metrics, schemes } = assembly;
@@ -89,6 +96,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     closing.push(() => store.close());
     const programs = programAccess(config, { store, clock, log, counters: metrics });
     late.access = programs;
+    const { access } = programs;
+    const keyValues = new KeyValues({ store, newId, clock });
+    assembly.services.register(
+      keyValueModule({ keyValues, isAdministrator: (principal) => access.isAdministrator(principal) }),
+    );
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
@@ -114,6 +126,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
         layers,
+        services: assembly.services,
+        // The store has a lock, so no other process uses it.
+        isAlone: true,
         ...programs,
         authorize,
         clock,
@@ -134,7 +149,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       },
       config,
     );
+    sessions?.begin({ ...app, newId });
     closing.push(async () => app.categories.close());
+    assembly.ports.open(app.ports);
     await app.categories.resume();
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
@@ -149,8 +166,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         {
           config,
           services: assembly.services,
-          access: programs.access,
+          access,
+          ports: assembly.ports,
           store,
+          keyValues,
           clock,
           newId,
           log,
@@ -179,7 +198,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;
-    return { url: endpoint.url, app, close: () => (closed ??= close()) };
+    return { url: endpoint.url, app, services: assembly.services, close: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;

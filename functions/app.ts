@@ -1,8 +1,10 @@
 /** The parts that handlers use. A program assembles them once: `cloud.ts` for a function, or the local stack. */
 import type { Authorize, Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
-import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
-import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
+import type { Layers } from '@cmbs/shared/broker';
+import type { Domain } from '@cmbs/shared/domain';
+import type { IdempotentRuns, Path, Renderings } from '@cmbs/shared/occi';
+import type { Services } from '@cmbs/shared/services';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
 
@@ -27,11 +29,8 @@ export interface PushHandler {
 }
 
 /** The assembled domain, as handlers use it. */
-export interface App {
-  readonly categories: Categories;
-  readonly entities: Entities;
+export interface App extends Domain {
   readonly layers: Layers;
-  readonly actions: Actions;
   /**
    * The caller of a request; `anonymous` for one without credentials.
    * @throws CmbsError `unauthenticated`, `queue_full` after too many failed logins, `unavailable`
@@ -39,10 +38,10 @@ export interface App {
   readonly authenticate: (request: OcciRequest) => Promise<Principal>;
   /** Decides operations that no part of the domain asks about. */
   readonly authorize: Authorize;
-  readonly sends: MessageSender;
-  readonly inbox: Inbox;
-  /** Answers to requests with an `Idempotency-Key`. */
-  readonly answered: AnsweredRequests;
+  /** Requests with an `Idempotency-Key` that call methods. */
+  readonly runs: IdempotentRuns;
+  /** The methods that callers reach over HTTP. */
+  readonly services: Services;
   readonly renderings: Renderings;
   readonly clock: Clock;
   readonly log: Log;

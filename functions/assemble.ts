@@ -13,32 +13,28 @@ import { type Access, openAccess } from '@cmbs/shared/access';
 import {
   type AddressSchemes,
   type BrokerOptions,
-  Inbox,
   type Layers,
   layersOf,
-  MessageSender,
   ONLY_SHARD,
   OrderClock,
   type PortSettings,
 } from '@cmbs/shared/broker';
 import type { Bus } from '@cmbs/shared/bus';
 import type { Config } from '@cmbs/shared/config';
-import { extensionsOf } from '@cmbs/shared/extensions';
+import { openDomain } from '@cmbs/shared/domain';
 import type { Rpc } from '@cmbs/shared/rpc';
 import {
-  Actions,
-  AnsweredRequests,
-  Categories,
-  Entities,
   type Entity,
   type Extension,
   type Freshness,
+  IdempotentRuns,
   RENDERINGS,
   type Renderings,
 } from '@cmbs/shared/occi';
-import { type Codecs, codecsOf } from '@cmbs/shared/services';
+import { type Codecs, codecsOf, type Services, standardServices } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
+import { RPC_DEADLINE_MS } from './handlers/rpc';
 import type { OcciRequest } from './request';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushHandler, type PushOptions } from './push-handler';
@@ -50,7 +46,11 @@ export interface Engines {
   readonly rpc: Rpc;
   /** The built-in layers when absent. */
   readonly layers?: Layers;
-  /** Formats of the calls that pushed messages carry; JSON-RPC alone when absent. */
+  /** The methods that callers reach over HTTP; the standard modules when absent. */
+  readonly services?: Services;
+  /** Whether no other process uses the store at the same time. */
+  readonly isAlone?: boolean;
+  /** Formats of the calls that pushed messages carry; JSON-RPC and XML-RPC when absent. */
   readonly codecs?: Codecs;
   readonly clock: Clock;
   /** Orders messages; a clock of this process alone when absent. */
@@ -104,64 +104,46 @@ export type AppConfig = Pick<
   | 'CMBS_IGNORED_QUERY'
 >;
 
+/** Milliseconds after which calls with an `Idempotency-Key` and without an answer count as cut off. */
+const RPC_RUN_MS = RPC_DEADLINE_MS + 10_000;
+
 /** Assembles the domain. The caller closes `categories` of the result, and the engines. */
 export function assemble(engines: Engines, config: AppConfig): App {
-  const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
+  const { store, clock, newId = randomId, log, counters = silentCounters } = engines;
   const { deployment, uriOf, ready, push, access = openAccess(store, clock) } = engines;
   const { authorize = access.authorize, authenticate = async ({ principal }: OcciRequest) => principal } = engines;
   const { order = OrderClock.ofProcess(clock), layers = layersOf(), codecs = codecsOf() } = engines;
-  // Categories need the providers, and the providers need the categories, so these are set later.
-  const late: { categories?: Categories } = {};
-  const current = (): Categories => {
-    if (late.categories === undefined) throw new Error('The categories are not assembled yet.');
-    return late.categories;
-  };
-  const broker: BrokerOptions = {
-    store,
-    clock,
-    order,
-    newId,
-    rpc,
-    layers,
-    authorize,
-    log,
-    queueLimit: config.CMBS_QUEUE_LIMIT,
-    ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
-    ...(engines.schemes === undefined ? {} : { schemes: engines.schemes }),
-    categories: current,
-    uriOf,
-    shardOf: engines.shardOf ?? (() => ONLY_SHARD),
-    publishing: { bus, counters, deployment },
-  };
-  const extensions = [
-    ...extensionsOf(config.CMBS_EXTENSIONS, broker, access.extension),
-    ...(engines.extensions?.(broker) ?? []),
-  ];
-  const categories = new Categories(store, extensions, { watch: true, clock, ...engines.freshness, authorize });
-  late.categories = categories;
-  const entities = new Entities({
-    store,
-    categories,
-    clock,
-    newId,
-    authorize,
-    visibility: access.visibility,
-    cursors: access.cursors,
-    ...(engines.deletionStep === undefined ? {} : { deletionStep: engines.deletionStep }),
-  });
+  const domain = openDomain(
+    {
+      ...engines,
+      newId,
+      counters,
+      access,
+      authorize,
+      order,
+      layers,
+      memberHosts: engines.memberHosts ?? ['127.0.0.1'],
+      shardOf: engines.shardOf ?? (() => ONLY_SHARD),
+    },
+    config,
+  );
+  const { categories } = domain;
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
   const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf, deployment };
   const context = { ...base, codecs, discovery, inboxLimit, inboxBytes };
   return {
-    categories,
-    entities,
+    ...domain,
     authenticate,
     authorize,
     layers,
-    actions: new Actions(categories, entities, authorize),
-    sends: new MessageSender(broker),
-    inbox: new Inbox(store, clock, newId, authorize),
-    answered: new AnsweredRequests(store, clock),
+    runs: new IdempotentRuns({
+      store,
+      clock,
+      runner: newId(),
+      isAlone: engines.isAlone ?? false,
+      runMs: RPC_RUN_MS,
+    }),
+    services: engines.services ?? standardServices({ clock, newId, authorize }),
     renderings: engines.renderings ?? RENDERINGS,
     clock,
     log,

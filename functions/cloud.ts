@@ -16,12 +16,19 @@ import type { CloudConfig } from '@cmbs/shared/config';
 import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
-import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import { scheduleModule, Schedules } from '@cmbs/shared/services/builtin';
+import { type Codec, codecsOf, KeyValues, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import {
+  domainModules,
+  keyValueModule,
+  LatePorts,
+  scheduleModule,
+  Schedules,
+} from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { programAccess } from './access';
+import { ProgramSessions } from './sessions';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
@@ -53,9 +60,9 @@ export interface CloudOptions {
   readonly schemes?: AddressSchemes;
   /** Renderings besides the built-in ones. */
   readonly renderings?: readonly Rendering[];
-  /** Service modules besides the standard ones, for pushed messages; the companion needs the same. */
+  /** Service modules besides the standard ones; the companion needs the same. */
   readonly services?: readonly ServiceModule[];
-  /** Codecs besides JSON-RPC, for pushed messages; the companion needs the same. */
+  /** Codecs besides JSON-RPC and XML-RPC, for pushed messages; the companion needs the same. */
   readonly codecs?: readonly Codec[];
   readonly limits?: CloudLimits;
 }
@@ -115,19 +122,25 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
+  const sessions = ProgramSessions.of(config);
   const services = standardServices({
     clock,
     newId,
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
+    sessions,
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
   // The companion runs the schedules.
   const isAdministrator = programs.access.isAdministrator.bind(programs.access);
-  services.register(
+  const keyValues = new KeyValues({ store, newId, clock });
+  const ports = new LatePorts();
+  const builtIn = [
+    ...domainModules(ports, services),
+    keyValueModule({ keyValues, isAdministrator }),
     scheduleModule(new Schedules({ store, clock, newId, authorize: decide, services, isAdministrator })),
-  );
-  for (const module of modules) services.register(module);
+  ];
+  for (const module of [...builtIn, ...modules]) services.register(module);
   const push: PushOptions | undefined = target && {
     services,
     signed:
@@ -143,6 +156,7 @@ export async function cloudRuntime({
         bus,
         rpc,
         layers,
+        services,
         codecs: codecsOf(codecs),
         renderings: new Renderings(renderings),
         ...programs,
@@ -166,6 +180,8 @@ export async function cloudRuntime({
       },
       config,
     );
+    sessions?.begin({ ...app, newId });
+    ports.open(app.ports);
     return {
       app,
       publicUrl,

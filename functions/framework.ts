@@ -75,7 +75,7 @@ export function frameworkHandler(route: Route): HttpFunction {
         ? answer(204, undefined)
         : await Promise.race([answerTo(route, head, incoming, runtime), tooLate]);
     } catch (thrown) {
-      response = answerError(thrown, request, log);
+      response = answerError(thrown, request, log, route.errorBody);
     }
     try {
       await writeResponse(incoming.method, outgoing, response, { extra, waits: gone, ...writing });

@@ -30,6 +30,7 @@ export const messageSendL32 = register('message-send-l32');
 export const messageSendL4 = register('message-send-l4');
 export const messageResend = register('message-resend');
 export const messagePurge = register('message-purge');
+export const rpc = register('rpc');
 export const topicPush = register('topic-push');
 export const health = register('health');
 export const occi = register('occi');

@@ -4,6 +4,7 @@ import { MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
 import {
   type CategoryRegistry,
   checkFilter,
+  contextOf,
   type Filter,
   joinFilters,
   type PageRequest,
@@ -41,16 +42,8 @@ export function requesterOf(request: OcciRequest): Requester {
 }
 
 /** The base of URLs, and what renderings look up in the registry. */
-export function renderContext(request: OcciRequest, registry: CategoryRegistry): RenderContext {
-  return {
-    base: request.base,
-    specOf: ({ kind, mixins }, name) => {
-      const specs = registry.specs(kind, mixins);
-      return Object.hasOwn(specs, name) ? specs[name] : undefined;
-    },
-    titleOf: (id) => registry.find(id)?.title,
-  };
-}
+export const renderContext = (request: OcciRequest, registry: CategoryRegistry): RenderContext =>
+  contextOf(request.base, registry);
 
 /** `Prefer: handling=lenient` (RFC 7240 §4.4). Does not count for DELETE, where an ignored filter would delete more. */
 const isLenient = (request: OcciRequest): boolean =>

@@ -185,8 +185,27 @@ export function remarked({ notes, secrets }: Noted): Readonly<Record<string, str
 /** The parts of a request that the answer to its failure depends on. */
 export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace' | 'renderings'>;
 
+/** The body for an error at an endpoint that has no OCCI rendering. */
+export type ErrorBody = (error: CmbsError, request: Refused | undefined) => Rendered;
+
+/** In the rendering that the request prefers. */
+const occiErrorBody: ErrorBody = (error, request) => {
+  let rendering: Rendering = TEXT_PLAIN;
+  try {
+    if (request !== undefined) rendering = responseRendering(request);
+  } catch {
+    // The request's Accept or Content-Type is not valid, so the answer is in text/plain.
+  }
+  return rendering.error(error);
+};
+
 /** The answer for any thrown value. The cause of an internal error is in the log only. */
-export function answerError(thrown: unknown, request: Refused | undefined, log: Log): OcciResponse {
+export function answerError(
+  thrown: unknown,
+  request: Refused | undefined,
+  log: Log,
+  bodyOf: ErrorBody = occiErrorBody,
+): OcciResponse {
   const error = toCmbsError(thrown);
   // Clients can ask for a feature that is not offered (501) at any time; that is no failure.
   if (error.status >= 500 && error.code !== 'not_implemented') {
@@ -198,13 +217,7 @@ export function answerError(thrown: unknown, request: Refused | undefined, log: 
       cause: thrown,
     });
   }
-  let rendering: Rendering = TEXT_PLAIN;
-  try {
-    if (request !== undefined) rendering = responseRendering(request);
-  } catch {
-    // The request's Accept or Content-Type is not valid, so the answer is in text/plain.
-  }
-  return answer(error.status, rendering.error(error), {
+  return answer(error.status, bodyOf(error, request), {
     ...(request === undefined ? {} : { Accept: request.renderings.accepted }),
     ...Object.fromEntries(Object.entries(error.headers).map(([name, value]) => [name, oneLine(value)])),
     'X-OCCI-Error': oneLine(error.message),

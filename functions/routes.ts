@@ -13,8 +13,10 @@ import { occi } from './handlers/occi';
 import { messageSend } from './handlers/message-send';
 import { push } from './handlers/push';
 import { queryInterface } from './handlers/query';
+import { rpc } from './handlers/rpc';
 import type { OcciRequest, OcciResponse } from './request';
-import { answer } from './respond';
+import { answer, type ErrorBody } from './respond';
+import { refusalBody } from './rpc-protocols';
 
 /** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and the JSON around them. */
 const MAX_PUSH_BODY_BYTES = 14 * 1024 * 1024;
@@ -43,7 +45,11 @@ export interface Route {
   readonly callsMethods?: true;
   /** Bytes of a body at most, in place of the deployment's limit (`CMBS_MAX_BODY_BYTES`). */
   readonly maxBodyBytes?: number;
+  /** The handler takes bodies with a content coding. */
+  readonly takesCoded?: true;
   readonly handler: Handler;
+  /** The body of an answer to a failure, in place of an OCCI rendering. */
+  readonly errorBody?: ErrorBody;
 }
 
 /**
@@ -130,6 +136,17 @@ export const ROUTES: readonly Route[] = [
     summary: 'Messages and their layer collections',
     access: 'store',
     handler: occi,
+  },
+  {
+    name: 'rpc',
+    paths: ['/rpc', '/RPC2'],
+    summary: 'Calls of methods in JSON-RPC and XML-RPC',
+    // What methods do: send messages, publish on topics.
+    access: 'bus',
+    callsMethods: true,
+    takesCoded: true,
+    handler: rpc,
+    errorBody: refusalBody,
   },
   {
     name: 'topic-push',

@@ -67,7 +67,7 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
   let request = original;
   try {
     checkVersion(original);
-    checkCoding(original);
+    if (route.takesCoded !== true) checkCoding(original);
     request = effective(original);
     checkOwn(route, request);
     checkPath(request);
@@ -80,6 +80,6 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
     const response = await route.handler(request, app);
     return { ...response, headers: { ...response.headers, Accept: app.renderings.accepted } };
   } catch (thrown) {
-    return answerError(thrown, request, app.log);
+    return answerError(thrown, request, app.log, route.errorBody);
   }
 }

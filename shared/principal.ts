@@ -24,6 +24,11 @@ export function callerKey({ kind, name, token }: Principal): string {
   return token === undefined ? `${kind}:${name}` : `${kind}:${name} ${token}`;
 }
 
+/** The id of the session of a caller with an access token: that of the token. Absent for other callers. */
+export function sessionOf({ token }: Principal): { readonly session?: string } {
+  return token === undefined ? {} : { session: token.slice(token.lastIndexOf('/') + 1) };
+}
+
 /** A caller without credentials. The name is what entities made by such a caller store as their owner. */
 export const ANONYMOUS: Principal = Object.freeze({ kind: 'anonymous', name: 'anonymous' });
 /** The deployment itself. */

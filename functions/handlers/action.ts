@@ -3,9 +3,8 @@ import { CmbsError } from '@cmbs/shared';
 import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
 import {
   actionInput,
-  type ActionOutcome,
   type ActionRequest,
-  type CategoryId,
+  actOnce,
   type CategoryRegistry,
   checkIdempotencyKey,
   EMPTY_PAYLOAD,
@@ -24,20 +23,6 @@ import { collectionPrecondition, preconditionOf } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
-
-/** Characters of JSON; a longer answer is not stored under its `Idempotency-Key`. */
-const MAX_STORED_ANSWER_CHARS = 64 * 1024;
-
-interface ActedOn {
-  readonly outcome: ActionOutcome;
-  readonly kind: CategoryId;
-}
-
-/** Whether a repeated request gets the stored answer. Open outcomes are looked up again; large answers are not stored. */
-const isFinal = ({ outcome }: ActedOn): boolean =>
-  outcome.answer === 'entity'
-    ? outcome.status === 200
-    : JSON.stringify(outcome.values).length <= MAX_STORED_ANSWER_CHARS;
 
 /**
  * @param own spellings of the action that this function runs; other actions are refused
@@ -66,10 +51,8 @@ async function onEntity(request: OcciRequest, app: App, term: string): Promise<O
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
   const asked = actionRequest(request, app, term, payload, registry);
-  const { outcome, kind } = await app.answered.once(
-    idempotentAction(request),
-    () => app.actions.actOn(path, asked, preconditionOf(request)),
-    isFinal,
+  const { outcome, kind } = await actOnce(app.answered, idempotentAction(request), () =>
+    app.actions.actOn(path, asked, preconditionOf(request)),
   );
   if (outcome.answer === 'attributes') {
     const shown = inDialectOf(rendering, registry.kind(kind));

@@ -1,6 +1,17 @@
 /** `/cmbs/member/<id>/inbox/`: a program reads and acknowledges the messages of its member (docs/layers.md). */
 import { badRequest, CmbsError, type ErrorCode, toCmbsError } from '@cmbs/shared';
-import { type Acknowledged, entryJson, type InboxPage, MEMBERS, type Owner } from '@cmbs/shared/broker';
+import {
+  type Acknowledged,
+  DEFAULT_INBOX_PAGE,
+  DEFAULT_LEASE_S,
+  entryJson,
+  type InboxPage,
+  InboxWaiting,
+  MAX_INBOX_PAGE,
+  MAX_LEASE_S,
+  MEMBERS,
+  type Owner,
+} from '@cmbs/shared/broker';
 import { MAX_WAIT_S, PAGE_PORTION_CHARS } from '@cmbs/shared/limits';
 import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi';
@@ -9,18 +20,11 @@ import type { App } from '../app';
 import { checkQuery } from '../occi-context';
 import { inPieces } from '../http-write';
 import { idempotencyOf } from '../idempotency';
-import { InboxWaiting } from '../inbox-waiting';
 import { inTurn, type LargeTurn } from '../large-answers';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, answerJson, negotiateType } from '../respond';
 
-/** Entries on a page, by default and at most. */
-const DEFAULT_INBOX_PAGE = 100;
-const MAX_INBOX_PAGE = 1000;
-/** Seconds of the lease on an entry that was read, by default and at most. */
-const DEFAULT_LEASE_S = 30;
-const MAX_LEASE_S = 12 * 60 * 60;
 /** Milliseconds between two comments on an event stream, so that no proxy closes the connection as idle. */
 const EVENT_STREAM_HEARTBEAT_MS = 15_000;
 
@@ -80,39 +84,23 @@ async function read(
 ): Promise<OcciResponse> {
   const peek = request.method === 'HEAD' || isFollowedLink(request);
   const cursor = queryValue(request, 'cursor');
-  const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
-  const options = {
-    // A reader that waits still gets its answer when the server stops, so its reads are not aborted.
-    ...(waitMs === 0 ? { signal: request.signal } : {}),
+  const page = await app.inbox.readOrWait(request.principal, owner, {
+    waitMs: wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000,
+    signal: request.signal,
     claim: turn.claim,
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
     leaseMs: peek ? 0 : wholeNumber(request, 'lease', DEFAULT_LEASE_S, 0, MAX_LEASE_S) * 1000,
+    ...(cursor === undefined ? {} : { cursor }),
+    // The page is empty; another large answer may have the turn while this reader waits.
+    onPause: () => turn.release(),
+  });
+  const pieces = texts(page, at, request.base);
+  const rendered = {
+    headers: { 'Content-Type': 'application/json' },
+    body: turn.isTaken ? '' : [...pieces].join(''),
   };
-  const deadline = app.clock.now() + waitMs;
-  const watch = waitMs === 0 ? undefined : app.inbox.watch(owner);
-  try {
-    // The watch starts before the first read, so that no arrival in between is missed.
-    await watch?.ready(waitMs, request.signal);
-    for (const waiting = new InboxWaiting(cursor); ;) {
-      const page = await app.inbox.read(request.principal, owner, { ...options, ...waiting.cursor });
-      const leftMs = deadline - app.clock.now();
-      if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
-        const pieces = texts(page, at, request.base);
-        const rendered = {
-          headers: { 'Content-Type': 'application/json' },
-          body: turn.isTaken ? '' : [...pieces].join(''),
-        };
-        const whole = answer(200, rendered);
-        return turn.isTaken ? { ...whole, body: inPieces(pieces) } : whole;
-      }
-      // The page is empty; another large answer may have the turn while this reader waits.
-      turn.release();
-      const pauseMs = waiting.pauseAfter(page);
-      if (pauseMs > 0) await watch.changed(Math.min(pauseMs, leftMs), request.signal);
-    }
-  } finally {
-    watch?.end();
-  }
+  const whole = answer(200, rendered);
+  return turn.isTaken ? { ...whole, body: inPieces(pieces) } : whole;
 }
 
 async function* events(

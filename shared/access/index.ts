@@ -24,3 +24,6 @@ export {
   ScryptRuns,
   TokenIdentity,
 } from './identities';
+export { type OpenedSession, type SessionsOptions, TokenSessions } from './sessions';
+export { GROUP, GROUP_KIND, GROUPS, RULE, RULE_KIND, RULES, TOKEN, TOKEN_KIND, TOKENS } from './names';
+export { chainsOf, checkTarget } from './targets';

@@ -7,8 +7,8 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { type Call, type Codecs, Fault, FAULT, jsonOf, type Services } from '../services';
-import type { Principal } from '../principal';
+import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
+import { type Principal, sessionOf } from '../principal';
 import type { Traceparent } from '../trace';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
@@ -119,8 +119,10 @@ export class Execution {
 
   async #call(call: Call, caller: MethodCaller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
-    const { value, type } = await services.outcome(call.method, call.params, {
+    const { value, type } = await outcomeOf(services, call, {
       ...caller,
+      ...sessionOf(caller.principal),
+      isStored: true,
       signal: this.#stop.signal,
       log,
     });

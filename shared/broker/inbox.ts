@@ -21,6 +21,7 @@ import { resourceOf } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import { InboxLeases, type InboxLease } from './inbox-leases';
 import { arrivalOrder, leasedOrder } from './inbox-order';
+import { InboxWaiting } from './inbox-waiting';
 import { InboxWatch } from './inbox-watch';
 import { DISCOVERY_LAYER } from './layer-definition';
 import { isLocal, socketOf } from './member';
@@ -52,6 +53,23 @@ export interface ReadOptions extends Portioned {
   readonly leaseMs: number;
   /** Characters of messages after which the page ends; {@link MAX_PAGE_CHARS} when absent. */
   readonly maxChars?: number;
+}
+
+/** Entries on a page, by default and at most. */
+export const DEFAULT_INBOX_PAGE = 100;
+export const MAX_INBOX_PAGE = 1000;
+/** Seconds of the lease on an entry that was read, by default and at most. */
+export const DEFAULT_LEASE_S = 30;
+export const MAX_LEASE_S = 12 * 60 * 60;
+
+/** A read that waits for an entry. */
+export interface WaitingReadOptions extends ReadOptions {
+  /** Milliseconds; 0: the reader does not wait. */
+  readonly waitMs: number;
+  /** Aborts when the reader does not wait any longer; the read then ends with the page that it has. */
+  readonly signal: AbortSignal;
+  /** Called before the reader waits: a reader that waits holds no page in memory. */
+  readonly onPause?: () => void;
 }
 
 /** The member whose inbox is read, identified so that a later member with the same id does not count. */
@@ -125,6 +143,29 @@ export class Inbox {
       ...(endsInMs === Infinity ? {} : { leaseEndsInMs: endsInMs }),
       ...(after === undefined ? {} : { next: after }),
     };
+  }
+
+  /** {@link read}, or, where no entry is free, the first read that finds one. @throws CmbsError as {@link read} */
+  async readOrWait(principal: Principal, owner: Owner, options: WaitingReadOptions): Promise<InboxPage> {
+    const { waitMs, signal, onPause, cursor, ...read } = options;
+    if (waitMs === 0) return this.read(principal, owner, options);
+    const deadline = this.#clock.now() + waitMs;
+    const watch = this.watch(owner);
+    try {
+      // The watch starts before the first read, so that no arrival in between is missed.
+      await watch.ready(waitMs, signal);
+      for (const waiting = new InboxWaiting(cursor); ;) {
+        // A reader that waits still gets its answer when the server stops, so its reads are not aborted.
+        const page = await this.read(principal, owner, { ...read, ...waiting.cursor });
+        const leftMs = deadline - this.#clock.now();
+        if (page.entries.length > 0 || leftMs <= 0 || signal.aborted) return page;
+        onPause?.();
+        const pauseMs = waiting.pauseAfter(page);
+        if (pauseMs > 0) await watch.changed(Math.min(pauseMs, leftMs), signal);
+      }
+    } finally {
+      watch.end();
+    }
   }
 
   /** Leases entries in transactions of bounded size; no entry's lease depends on another's. */

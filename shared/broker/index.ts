@@ -21,7 +21,7 @@ export {
   NEIGHBORS,
 } from './cmbs';
 export { companionDirectory } from './companion-directory';
-export { membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
+export { isAllowed, membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
 export { areSomeWithoutGroup, groupOf, groupTerm, REMOTE_GROUPS, type ShardOf } from './member-groups';
 export { MemberLookup } from './member-lookup';
@@ -37,7 +37,18 @@ export {
 export { areSomeWithout } from './index-count';
 export { Execution, type ExecutionContext } from './execution';
 export { describesMember, type InboundContext, InboundHandler } from './inbound-handler';
-export { type Acknowledged, entryJson, Inbox, type InboxPage, type Owner } from './inbox';
+export {
+  type Acknowledged,
+  DEFAULT_INBOX_PAGE,
+  DEFAULT_LEASE_S,
+  entryJson,
+  Inbox,
+  type InboxPage,
+  MAX_INBOX_PAGE,
+  MAX_LEASE_S,
+  type Owner,
+} from './inbox';
+export { InboxWaiting } from './inbox-waiting';
 export { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, readLease } from './lease';
 export { type Delivery, deliveryKey, isGivenUp, isOpen, reasonOf, stateOf } from './delivery';
 export { describe, descriptionChars, parseDescription } from './description';
@@ -69,6 +80,7 @@ export {
 } from './member';
 export { checkSize } from './message-rules';
 export { MessageSender, RPC_MARGIN_MS, sendIntent } from './message-sender';
+export { BrokerMessaging, type MessagingOptions } from './messaging';
 export { isEmptyContent } from './message';
 export { OrderClock } from './order-clock';
 export { applyOutcomes, type Outcome, withPublished } from './outcome';

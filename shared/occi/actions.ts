@@ -9,7 +9,7 @@ import type { CategorySnapshot } from './categories/snapshot';
 import { resourceOf, type Precondition } from './entities/context';
 import type { Entities } from './entities/entities';
 import { applicableActions } from './entities/reading';
-import { fingerprint } from './idempotency';
+import { type AnsweredRequests, fingerprint, type IdempotentRequest } from './idempotency';
 import type { ActionInput } from './drafts';
 import {
   categoryId,
@@ -35,6 +35,30 @@ export interface ActionRequest {
   readonly caller: Pick<ActionCall, 'principal' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
 }
 
+/** The outcome of an action, and the kind of the entity. */
+export interface ActedOn {
+  readonly outcome: ActionOutcome;
+  readonly kind: CategoryId;
+}
+
+/** Characters of JSON; a longer answer is not stored under its `Idempotency-Key`. */
+const MAX_STORED_ANSWER_CHARS = 64 * 1024;
+
+/**
+ * Runs an action once for its `Idempotency-Key`. A repeated request gets the stored answer; an outcome that is still open
+ * is looked up again, and a large answer is not stored.
+ */
+export const actOnce = (
+  answered: AnsweredRequests,
+  request: IdempotentRequest | undefined,
+  act: () => Promise<ActedOn>,
+): Promise<ActedOn> =>
+  answered.once(request, act, ({ outcome }) =>
+    outcome.answer === 'entity'
+      ? outcome.status === 200
+      : JSON.stringify(outcome.values).length <= MAX_STORED_ANSWER_CHARS,
+  );
+
 export class Actions {
   readonly #categories: Categories;
   readonly #entities: Entities;
@@ -52,11 +76,7 @@ export class Actions {
    * @throws CmbsError `not_found`, `forbidden`, `precondition_failed`, `bad_action`, `bad_attribute`, `conflict`, and
    *   what the provider throws
    */
-  async actOn(
-    path: Path,
-    request: ActionRequest,
-    expect: Precondition | undefined,
-  ): Promise<{ readonly outcome: ActionOutcome; readonly kind: CategoryId }> {
+  async actOn(path: Path, request: ActionRequest, expect: Precondition | undefined): Promise<ActedOn> {
     const snapshot = await this.#categories.current();
     const stored = await this.#entities.read(path, request.caller.principal);
     const { entity } = stored;

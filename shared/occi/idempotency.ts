@@ -7,9 +7,10 @@ import type { Clock } from '../clock';
 import type { Store, Transaction } from '../store';
 
 /** Milliseconds that an answer is kept: 24 hours. */
-const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
+export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 
-const COLLECTION = 'idempotency';
+/** Collection of the answers. */
+export const IDEMPOTENCY = 'idempotency';
 
 export interface IdempotentRequest {
   readonly key: string;
@@ -34,7 +35,15 @@ export function checkIdempotencyKey(key: string): string {
   return key;
 }
 
-const idOf = ({ owner, key }: IdempotentRequest): string => fingerprint(owner, key);
+/** Id of the document about the request. */
+export const idOf = ({ owner, key }: IdempotentRequest): string => fingerprint(owner, key);
+
+/** The refusal of a different request with the same key. */
+export const mismatch = (): CmbsError =>
+  new CmbsError(
+    'idempotency_mismatch',
+    'This Idempotency-Key was used for a different request; choose a new key.',
+  );
 
 /**
  * The answer of the first request with the key; undefined if there was none. To be read in the transaction that would act.
@@ -44,14 +53,9 @@ export async function earlierAnswer(
   tx: Pick<Transaction, 'get'>,
   request: IdempotentRequest,
 ): Promise<JsonObject | undefined> {
-  const doc = await tx.get(COLLECTION, idOf(request));
+  const doc = await tx.get(IDEMPOTENCY, idOf(request));
   if (doc === undefined) return undefined;
-  if (doc.value.fingerprint !== request.fingerprint) {
-    throw new CmbsError(
-      'idempotency_mismatch',
-      'This Idempotency-Key was used for a different request; choose a new key.',
-    );
-  }
+  if (doc.value.fingerprint !== request.fingerprint) throw mismatch();
   return doc.value.answer as JsonObject;
 }
 
@@ -63,7 +67,7 @@ export function rememberAnswer(
   now: number,
 ): void {
   tx.put(
-    COLLECTION,
+    IDEMPOTENCY,
     idOf(request),
     { fingerprint: request.fingerprint, answer },
     { expiresAt: now + IDEMPOTENCY_MS },

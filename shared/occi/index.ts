@@ -1,5 +1,5 @@
 /** OCCI: the model, categories, entities, actions, filters and renderings. */
-export { Actions, type ActionRequest } from './actions';
+export { Actions, type ActionRequest, actOnce } from './actions';
 export { Categories, type CategoriesOptions } from './categories/categories';
 export type { Freshness } from './categories/follower';
 export { type Aliases, CategoryRegistry } from './category-registry';
@@ -8,7 +8,7 @@ export type { Noted, Precondition, Requester } from './entities/context';
 export { Entities } from './entities/entities';
 export { type Cursors, READABLE_CURSORS } from './entities/cursors';
 export type { Part, Visibility } from './entities/visibility';
-export type { NamedRequest, OpenCollection, PageRequest } from './entities/listing';
+export { collectionResource, type NamedRequest, type OpenCollection, type PageRequest } from './entities/listing';
 export {
   attributeField,
   CATEGORY_FIELD,
@@ -39,8 +39,20 @@ export {
   type IdempotentRequest,
   rememberAnswer,
 } from './idempotency';
+export { IdempotentRuns, type IdempotentRunsOptions } from './idempotent-runs';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
 export { nestsWithin } from '../json-depth';
+export {
+  type ExactObject,
+  type JsonActOptions,
+  type JsonCaller,
+  type JsonCreateOptions,
+  type JsonCreated,
+  JsonEntities,
+  type JsonListOptions,
+  type JsonPage,
+  type JsonWriteOptions,
+} from './json-entities';
 export { sourceOf } from './json-source';
 export {
   type Action,
@@ -88,7 +100,13 @@ export type {
 export { type JsonOutputObject, RawJson, stringifyJson } from './raw-json';
 export { dialectOf } from './renderings/dialect';
 export { chooseOffer, parseMediaType } from './renderings/media-type';
-export type { RawInput, RenderContext, Rendered, Rendering } from './renderings/rendering';
+export {
+  contextOf,
+  type RawInput,
+  type RenderContext,
+  type Rendered,
+  type Rendering,
+} from './renderings/rendering';
 export { Renderings, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from './renderings/renderings';
 export { referenceTo } from './renderings/urls';
 export type { Progress } from './steps';

@@ -13,4 +13,4 @@ export {
   type RpcResult,
   STANDBY,
 } from './rpc';
-export type { TokenExpectation, TokenVerifier } from './tokens';
+export type { IdentityTokens, TokenExpectation, TokenVerifier } from './tokens';

@@ -1,4 +1,5 @@
 /** Service modules: methods that members call remotely. */
+export { DISCOVER, outcomeOf, outcomesOf } from './calls';
 export { type Call, type Codec, Codecs } from './codec';
 export {
   isNotification,
@@ -8,8 +9,11 @@ export {
 } from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
-export type { MethodFlags, ModuleSource, ServiceModule } from './module';
+export { KeyValues, type KeyValuesOptions } from './kv/key-values';
+export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
+export { MULTICALL } from './multicall';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
-export { Services } from './services';
-export { codecsOf, standardServices } from './standard';
+export { type CallContext, type ModuleDescription, Services } from './services';
+export { codecsOf, type StandardOptions, standardServices } from './standard';
+export { MAX_MULTICALL_CALLS, type Session, type Sessions } from './system';
 export { asType, jsonOf, type Value } from './value';

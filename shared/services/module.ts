@@ -23,6 +23,8 @@ export interface ServiceContext {
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
   readonly trace?: Traceparent | undefined;
+  /** The answer is stored, as that of a call in a message. */
+  readonly isStored?: boolean;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -34,6 +36,8 @@ export interface MethodFlags {
   readonly idempotent?: boolean;
   /** Milliseconds for one call, where they are less than the deadline of the program. */
   readonly timeoutMs?: number;
+  /** The result contains a secret: the method is refused where the answer would be stored. */
+  readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
   /** The method takes arguments of any number and type; its signatures are examples. */
@@ -64,6 +68,8 @@ export interface ServiceMethod {
 export interface ServiceModule {
   /** The part of the public name before the dot. */
   readonly name: string;
+  /** Absent for a module that is built in: its version is that of the program. */
+  readonly version?: string;
   /** The part after the dot. Only own properties are exposed. */
   readonly methods: Readonly<Record<string, ServiceMethod>>;
 }

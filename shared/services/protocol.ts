@@ -32,4 +32,6 @@ export interface RpcProtocol {
   readonly mediaType: string;
   /** Reads a request. Never throws: a body that is malformed is a request without calls, whose answer is the fault. */
   read(body: Uint8Array, contentType?: string): RpcRequest;
+  /** The body for a request that is refused before it is read. */
+  refusal(fault: Fault): Uint8Array;
 }

@@ -9,6 +9,7 @@ import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Histograms, type Log, silentHistograms } from '../log';
 import { allowAll, type Authorize, type Principal } from '../principal';
 import { inSpan, type Traceparent } from '../trace';
+import { VERSION } from '../version';
 import { untilOr } from '../waiting';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
@@ -60,8 +61,19 @@ export interface CallContext {
   readonly way?: CallWay;
   /** The trace that the call belongs to. */
   readonly trace?: Traceparent | undefined;
+  /** The answer is stored, as that of a call in a message. */
+  readonly isStored?: boolean;
   readonly signal: AbortSignal;
   readonly log: Log;
+}
+
+/** What remote callers learn about a module. */
+export interface ModuleDescription {
+  readonly name: string;
+  readonly version: string;
+  readonly isBuiltIn: boolean;
+  /** Number of its methods. */
+  readonly methods: number;
 }
 
 /** What remote callers learn about a method. */
@@ -80,6 +92,8 @@ export class Services {
   readonly #methods = new Map<string, ServiceMethod>();
   /** Names of the modules, with those of their methods. */
   readonly #modules = new Map<string, readonly string[]>();
+  /** Versions of the modules that are not built in. */
+  readonly #versions = new Map<string, string>();
   /** Names of the modules that stay as long as the program runs. */
   readonly #builtIn = new Set<string>();
   #source: ModuleSource | undefined;
@@ -139,9 +153,11 @@ export class Services {
     if (this.#builtIn.has(name)) throw new Error(`The module ${name} is built in.`);
     for (const method of this.#modules.get(name) ?? []) this.#methods.delete(method);
     this.#modules.delete(name);
+    this.#versions.delete(name);
   }
 
-  #put({ name, methods }: ServiceModule): void {
+  #put({ name, version, methods }: ServiceModule): void {
+    if (version !== undefined) this.#versions.set(name, version);
     const entries = Object.entries(methods).map(([method, value]) => [`${name}.${method}`, value] as const);
     this.#modules.set(
       name,
@@ -168,6 +184,18 @@ export class Services {
   /** Looks for modules that have come, changed or gone; the named one, or all of them. */
   async refresh(name?: string): Promise<void> {
     await this.#source?.refresh(name);
+  }
+
+  /** All modules, sorted by name. */
+  modules(): readonly ModuleDescription[] {
+    return [...this.#modules]
+      .map(([name, methods]) => ({
+        name,
+        version: this.#versions.get(name) ?? VERSION,
+        isBuiltIn: this.isBuiltIn(name),
+        methods: methods.length,
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** All methods, sorted by name. */
@@ -294,6 +322,10 @@ export class Services {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
     }
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
+    if (method.flags?.secret === true && caller.isStored === true) {
+      const text = `${methodName} was not called: the answer has a secret and would be stored; call the method over HTTP.`;
+      throw new Fault(FAULT.refused, text, { code: 'forbidden' });
+    }
     await this.#authorized(principal, methodName, method.flags ?? {});
     const { args, ...result } = fitted(methodName, method, params);
     const deadline = new AbortController();

@@ -1,17 +1,24 @@
 /** The services and codecs of every program. */
 import { type Codec, Codecs } from './codec';
 import { jsonRpc } from './codecs/json-rpc';
+import { xmlRpc } from './codecs/xml-rpc';
 import { echo } from './echo';
 import { Services, type ServicesOptions } from './services';
-import { systemModule } from './system';
+import { type Sessions, systemModule } from './system';
+
+export interface StandardOptions extends ServicesOptions {
+  /** Where callers log in by `system.auth`; the method is refused when absent. */
+  readonly sessions?: Sessions | undefined;
+}
 
 /** A registry with the modules of every deployment: `system` and `echo`. */
-export function standardServices(options: ServicesOptions): Services {
+export function standardServices({ sessions, ...options }: StandardOptions): Services {
   const services = new Services(options);
-  services.register(systemModule(services));
+  services.register(systemModule(services, sessions));
   services.register(echo);
   return services;
 }
 
-/** The codecs of a program: JSON-RPC and those that it adds. @throws Error for two codecs with one name */
-export const codecsOf = (additional: readonly Codec[] = []): Codecs => new Codecs([jsonRpc, ...additional]);
+/** The codecs of a program: JSON-RPC, XML-RPC and those that it adds. @throws Error for two codecs with one name */
+export const codecsOf = (additional: readonly Codec[] = []): Codecs =>
+  new Codecs([jsonRpc, xmlRpc, ...additional]);

@@ -65,7 +65,7 @@ run "companion" {
   }
 
   assert {
-    condition     = one(google_compute_firewall.control.allow).ports == tolist(["8080"]) && google_compute_firewall.control.source_ranges == toset([google_vpc_access_connector.functions.ip_cidr_range])
+    condition     = one(google_compute_firewall.control.allow).ports == tolist(["8080"]) && google_compute_firewall.control.source_ranges == toset([google_vpc_access_connector.functions.ip_cidr_range, google_compute_subnetwork.companions.ip_cidr_range])
     error_message = "The control port is open to the functions' connector."
   }
 

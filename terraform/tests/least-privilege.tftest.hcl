@@ -80,7 +80,7 @@ run "pull" {
   }
 
   assert {
-    condition     = output.control_callers == sort([for access in ["bus", "companion"] : google_service_account.functions[access].email])
+    condition     = output.control_callers == sort(concat([for access in ["bus", "companion"] : google_service_account.functions[access].email], [google_service_account.companion.email]))
     error_message = "Functions that only use the store, or are pushed to, may not call the companion."
   }
 

@@ -91,6 +91,28 @@ describeOnEmulators('push delivery', (hosts) => {
     expect(entry?.answer).toMatchObject({ result: ['pushed'] });
   });
 
+  test('executes a call that sends another message', async () => {
+    const member = await here.member({ topics: ['pass.*'], start: ['l32'] });
+    const message = { layer: 'l1', content: 'passed on', from: member.id, receiver: alice.sockets.l1 };
+    await here.must(
+      200,
+      here.send('l32', {
+        from: alice.id,
+        topics: ['pass.it'],
+        executable: true,
+        content: { method: 'message.send', params: [message] },
+      }),
+    );
+    const entries = await here.receives(alice, 1);
+    expect(entries.map(contentOf)).toEqual(['passed on']);
+    const [entry] = await eventually(
+      () => here.inbox(member),
+      (found) => found.some(({ state }) => state === 'executed'),
+      'the message is executed',
+    );
+    expect(entry?.answer).toMatchObject({ result: { delivery: { from: member.path } } });
+  });
+
   test('waits while a member is suspended', async () => {
     const member = await here.member({ topics: ['sleep.*'], start: ['l32'] });
     await sent('l32', 'sleep.one', 'awake');

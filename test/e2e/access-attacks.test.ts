@@ -109,6 +109,8 @@ const QUERY = place({ ...LISTED, rest: [401, 403, 403], 'POST as DELETE': everyb
 const ALIVE = place({ GET: everybody(200), rest: NOT_OFFERED });
 /** The local stack takes no pushes, since its companion pulls. */
 const PUSHED = place({ POST: everybody(404), OPTIONS: everybody(204), rest: NOT_OFFERED });
+/** The bodies are no calls. What a call may do is decided for its method; {@link CALLS} tries each. */
+const CALLED = place({ POST: everybody(200), OPTIONS: everybody(204), rest: NOT_OFFERED });
 
 // --- Paths for each pattern in the table of routes ---
 
@@ -168,6 +170,8 @@ const PATTERNS: Readonly<Record<string, readonly Target[]>> = {
   '/cmbs/message/{id}': [entityOf(MESSAGE_KIND), at(SHOWN_MESSAGE, TO_READ, MESSAGE_KIND)],
   '/cmbs/message/{mixin}/': [at('/cmbs/message/l1/', OF_MIXIN)],
   '/push/{subscription}': [at(`/push/member.${MARK}member.l32`, PUSHED), at('/push/dead-letter', PUSHED)],
+  '/rpc': [at('/rpc', CALLED)],
+  '/RPC2': [at('/RPC2', CALLED)],
   '/healthz': [at('/healthz', ALIVE)],
   '/readyz': [at('/readyz', ALIVE)],
   '/{path}/…': [
@@ -248,7 +252,7 @@ function rowsOf(route: Route): readonly Row[] {
 /** Every path of {@link PATTERNS} that shows entities. */
 const TARGETS = Object.values(PATTERNS)
   .flat()
-  .filter(({ place: there }) => there !== PUSHED && there !== ALIVE);
+  .filter(({ place: there }) => ![PUSHED, ALIVE, CALLED].includes(there));
 
 // --- Attacks ---
 
@@ -549,10 +553,25 @@ describe.each(ATTACKERS)('%s by actions', (attacker) => {
 /** Methods of service modules that every program has, with arguments. */
 const CALLS: Readonly<Record<string, readonly Json[]>> = {
   'echo.echo': ['x'],
-  'system.list_methods': [],
-  'system.methodHelp': ['echo.echo'],
-  'system.methodSignature': ['echo.echo'],
+  ...Object.fromEntries(
+    ['list_methods', 'listMethods', 'get_capabilities', 'getCapabilities', 'list_modules', 'discover']
+      .concat('auth', 'logout', 'whoami', 'stats')
+      .map((name) => [`system.${name}`, []]),
+  ),
+  ...Object.fromEntries(
+    ['method_help', 'methodHelp', 'method_signature', 'methodSignature'].map((name) => [
+      `system.${name}`,
+      ['echo.echo'],
+    ]),
+  ),
+  'system.multicall': [[{ methodName: 'echo.echo', params: ['x'] }]],
 };
+
+const METHODS_OF_SERVICES = standardServices({ clock: systemClock, newId }).list();
+/** Methods that tell what is known about every deployment, and `multicall`, which decides each call inside. */
+const FOR_EVERYBODY: ReadonlySet<string> = new Set(
+  METHODS_OF_SERVICES.filter(({ flags }) => flags.callers === 'everybody').map(({ name }) => name),
+);
 
 describe('mallory', () => {
   const own = '/cmbs/message/mallory-message';
@@ -628,6 +647,9 @@ describe('mallory', () => {
       expect(executed.status).toBe(200);
       const { attributes } = JSON.parse(executed.body) as { readonly attributes: JsonObject };
       expect(attributes['cmbs.message.result']).toMatchObject({ error: { data: { code: 'forbidden' } } });
+      const called = await attacked.mallory.ask({ method: 'POST', target: '/rpc', body: content });
+      expect(called.status).toBe(200);
+      expect(JSON.parse(called.body)).toMatchObject({ error: { data: { code: 'forbidden' } } });
     }
   });
 
@@ -719,7 +741,7 @@ describe.each(LAYERS.names)('a frame on %s that proves nothing', (layer) => {
     expect(JSON.stringify(reply)).not.toContain(MARK);
   });
 
-  it('calls nothing where a rule takes messages from everybody', async () => {
+  it('calls only what everybody may call where a rule takes messages from everybody', async () => {
     const socket = await freeSocket();
     const path = `/cmbs/member/mallory-open`;
     const made = {
@@ -738,7 +760,9 @@ describe.each(LAYERS.names)('a frame on %s that proves nothing', (layer) => {
       const content = { executable: 'True', storable: 'False', message_content: { id: 1, method, params } };
       const frame = frameOf(`mallory-${method}`, content, layer);
       const answer = isBroadcast ? await answerTo(path, frame, socket) : (await ask(socket, frame)).result;
-      expect(answer).toMatchObject({ error: { code: -32000, data: { code: 'unauthenticated' } } });
+      const refused = { error: { code: -32000, data: { code: 'unauthenticated' } } };
+      if (!FOR_EVERYBODY.has(method)) expect({ method, answer }).toMatchObject({ method, answer: refused });
+      expect(marksIn(toldBy(JSON.stringify(answer), frame), MARK)).toBe(false);
     }
   });
 });
@@ -794,9 +818,7 @@ async function answerTo(path: string, frame: string, socket: string): Promise<Js
 }
 
 describe('the attacks cover', () => {
-  const methodsOfServices = standardServices({ clock: systemClock, newId })
-    .list()
-    .map(({ name }) => name);
+  const methodsOfServices = METHODS_OF_SERVICES.map(({ name }) => name);
   /** For each table of the code: its rows, those that the attacks have, and how to add one. */
   const tables: readonly (readonly [
     what: string,

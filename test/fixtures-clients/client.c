@@ -1,4 +1,4 @@
-/* C's xmlrpc-c: client URL prints one line for each check, "ok NAME" or what is wrong. */
+/* C's xmlrpc-c: client USER PASSWORD URL prints one line for each check, "ok NAME" or what is wrong. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,8 @@
 #include <xmlrpc-c/client.h>
 
 static xmlrpc_env env;
-static const char *url;
+static xmlrpc_client *client;
+static xmlrpc_server_info *server;
 
 static void check(const char *name, int same) {
     printf(same ? "ok %s\n" : "wrong %s\n", name);
@@ -19,7 +20,8 @@ static void stop_on_fault(const char *what) {
 }
 
 static xmlrpc_value *call(const char *method, xmlrpc_value *args) {
-    xmlrpc_value *result = xmlrpc_client_call_params(&env, url, method, args);
+    xmlrpc_value *result = NULL;
+    xmlrpc_client_call2(&env, client, server, method, args, &result);
     stop_on_fault(method);
     return result;
 }
@@ -39,11 +41,15 @@ int main(int argc, char **argv) {
     const unsigned char *bytes;
     size_t length, at;
     unsigned char all[256];
-    if (argc != 2) return 2;
-    url = argv[1];
+    xmlrpc_value *nothing = NULL;
+    if (argc != 4) return 2;
     for (at = 0; at < sizeof all; at++) all[at] = (unsigned char)at;
     xmlrpc_env_init(&env);
-    xmlrpc_client_init2(&env, XMLRPC_CLIENT_NO_FLAGS, "test", "1", NULL, 0);
+    xmlrpc_client_setup_global_const(&env);
+    xmlrpc_client_create(&env, XMLRPC_CLIENT_NO_FLAGS, "test", "1", NULL, 0, &client);
+    server = xmlrpc_server_info_new(&env, argv[3]);
+    xmlrpc_server_info_set_user(&env, server, argv[1], argv[2]);
+    xmlrpc_server_info_allow_auth_basic(&env, server);
     stop_on_fault("init");
 
     xmlrpc_read_int(&env, echo(xmlrpc_int_new(&env, -12)), &integer);
@@ -92,13 +98,20 @@ int main(int argc, char **argv) {
         check("struct", integer == 3 && strcmp(text, "x") == 0);
     }
 
-    xmlrpc_client_call_params(&env, url, "trial.fail", xmlrpc_array_new(&env));
+    {
+        xmlrpc_value *help = call("system.methodHelp", xmlrpc_build_value(&env, "(s)", "trial.fail"));
+        xmlrpc_read_string(&env, help, &text);
+        stop_on_fault("introspection");
+        check("introspection", strcmp(text, "Fails.") == 0);
+    }
+
+    xmlrpc_client_call2(&env, client, server, "trial.fail", xmlrpc_array_new(&env), &nothing);
     /* The library puts words of its own before the text. */
     check("fault", env.fault_occurred && env.fault_code == 42 && strstr(env.fault_string, "No, \"because\" <of> & ") &&
                        strstr(env.fault_string, "\n\xc3\xbc."));
     xmlrpc_env_clean(&env);
     xmlrpc_env_init(&env);
-    xmlrpc_client_call_params(&env, url, "no.method", xmlrpc_array_new(&env));
+    xmlrpc_client_call2(&env, client, server, "no.method", xmlrpc_array_new(&env), &nothing);
     check("unknown method", env.fault_occurred && env.fault_code == -32601);
     return 0;
 }

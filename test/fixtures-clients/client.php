@@ -43,6 +43,14 @@ check('double of a signature', 3.0, call('trial.double', []));
 check('fault', ['faultCode' => 42, 'faultString' => "No, \"because\" <of> & \r\nü."], call('trial.fail', []));
 check('unknown method', -32601, call('no.method', [])['faultCode'] ?? null);
 check('iso-8859-1', 'üÿ', call('trial.echo', [mb_latin1('üÿ')], ['encoding' => 'iso-8859-1', 'escaping' => 'markup']));
+check('introspection', [['double']], call('system.methodSignature', ['trial.double']));
+$calls = [
+    ['methodName' => 'trial.echo', 'params' => ['a']],
+    ['methodName' => 'trial.double', 'params' => []],
+    ['methodName' => 'trial.fail', 'params' => []],
+];
+[[$first], [$second], $third] = call('system.multicall', [$calls]);
+check('multicall', ['a', 3.0, 42], [$first, $second, $third['faultCode']]);
 
 function mb_latin1(string $text): string
 {

@@ -59,3 +59,19 @@ check("nil", [None, "x"], with_nil.trial.echo([None, "x"]))
 for encoding in ["iso-8859-1", "us-ascii", "utf-16"]:
     declared = xmlrpc.client.ServerProxy(url, encoding=encoding)
     check(encoding, "üÿ", declared.trial.echo("üÿ"))
+check("introspection", [["double"]], server.system.methodSignature("trial.double"))
+assert "trial.double" in server.system.listMethods() and server.system.methodHelp("trial.fail") == "Fails."
+calls = xmlrpc.client.MultiCall(server)
+calls.trial.echo("a")
+calls.trial.double()
+calls.trial.fail()
+results = calls()
+try:
+    print("wrong multicall: %r" % results[2])
+except xmlrpc.client.Fault as fault:
+    check("multicall", ["a", 3.0, 42], [results[0], results[1], fault.faultCode])
+try:
+    xmlrpc.client.ServerProxy(url.replace(":first-", ":wrong-")).trial.double()
+    print("wrong password was taken")
+except xmlrpc.client.ProtocolError as error:
+    check("wrong password", 401, error.errcode)

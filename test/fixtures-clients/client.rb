@@ -38,3 +38,6 @@ begin
 rescue XMLRPC::FaultException => e
   check('unknown method', -32601, e.faultCode)
 end
+check('introspection', [['double']], server.call('system.methodSignature', 'trial.double'))
+results = server.multicall(['trial.echo', 'a'], ['trial.double'], ['trial.fail'])
+check('multicall', ['a', 3.0, 42], [results[0], results[1], results[2].faultCode])

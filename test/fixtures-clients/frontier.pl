@@ -42,3 +42,10 @@ eval { $server->call('trial.fail') };
 check('fault', 1, $@ =~ /42/ && $@ =~ /No, "because" <of> & \r\nü\./ ? 1 : $@);
 eval { $server->call('no.method') };
 check('unknown method', 1, $@ =~ /-32601/ ? 1 : $@);
+check('introspection', [['double']], $server->call('system.methodSignature', 'trial.double'));
+my $results = $server->call('system.multicall', [
+    { methodName => 'trial.echo', params => ['a'] },
+    { methodName => 'trial.double', params => [] },
+    { methodName => 'trial.fail', params => [] },
+]);
+check('multicall', ['a', '3.0', 42], [$results->[0][0], $results->[1][0], $results->[2]{faultCode}]);

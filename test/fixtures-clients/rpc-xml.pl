@@ -53,6 +53,13 @@ check('nil', 'RPC::XML::nil', ref answer('trial.echo', RPC::XML::nil->new));
 my $fault = answer('trial.fail');
 check('fault', [42, "No, \"because\" <of> & \r\nü."], [$fault->code, decoded($fault->string)]);
 check('unknown method', -32601, answer('no.method')->code);
+check('introspection', [['double']], answer('system.methodSignature', 'trial.double')->value);
+my $results = answer('system.multicall', [
+    { methodName => 'trial.echo', params => ['a'] },
+    { methodName => 'trial.double', params => [] },
+    { methodName => 'trial.fail', params => [] },
+])->value;
+check('multicall', ['a', '3.0', 42], [$results->[0][0], $results->[1][0], $results->[2]{faultCode}]);
 
 sub decoded {
     my ($text) = @_;

@@ -1,6 +1,6 @@
 /** A second codec, added from outside: calls as a line of text, `call echo.echo a b`. */
 import type { JsonObject } from '@cmbs/shared';
-import { codecsOf, xmlRpc } from '@cmbs/shared/services';
+import { codecsOf } from '@cmbs/shared/services';
 import { line } from '../../examples/extending/line-codec';
 import { freePort } from './free-port';
 import { LocalStack } from './local-stack';
@@ -8,7 +8,7 @@ import { LocalStack } from './local-stack';
 let stack: LocalStack;
 let socket: string;
 beforeAll(async () => {
-  stack = await LocalStack.start({ codecs: [line, xmlRpc] });
+  stack = await LocalStack.start({ codecs: [line] });
   socket = `tcp://127.0.0.1:${await freePort()}`;
   await stack.ask('PUT', '/cmbs/member/alice', { kind: 'http://houssem.org/cmbs#member' });
   await stack.ask('PUT', '/cmbs/member/bob', {

@@ -187,6 +187,11 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 200,
     shows: '"entries":[]',
   },
+  rpc: {
+    asked: post('/rpc', { jsonrpc: '2.0', id: 1, method: 'echo.echo', params: ['x'] }),
+    status: 200,
+    shows: '"result":["x"]',
+  },
   // Only Pub/Sub pushes: test/cloud tests pushes.
   'topic-push': {
     asked: post('/push/member.alice.l32'),

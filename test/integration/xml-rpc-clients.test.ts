@@ -1,80 +1,86 @@
 /**
- * XML-RPC with the stock clients of Python, Ruby, PHP, Perl and C, unmodified, against a server that is nothing but the
- * codec and node:http.
+ * The stock clients of Python, Ruby, PHP, Perl and C, unmodified, at `/RPC2` of a closed deployment, with the name and
+ * the password of a user.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { ExactNumber } from '@cmbs/shared/exact-json';
-import { type Call, Fault, FAULT, type Outcome, xmlRpcProtocol } from '@cmbs/shared/services';
+import { Fault, type ServiceModule, type Value } from '@cmbs/shared/services';
+import { basic, ROOT_PASSWORD, RpcStack } from '../e2e/rpc-support';
 import { PATIENCE_MS } from '../patience';
-import { itNeeding, itUnless } from '../skipping';
+import { itNeeding } from '../skipping';
 
 const CLIENTS = join(__dirname, '..', 'fixtures-clients');
 const run = promisify(execFile);
 
-function outcomeOf({ method, params }: Call): Outcome {
-  switch (method) {
-    case 'echo.echo':
-      return { value: params };
-    case 'trial.echo':
-      return { value: params[0] ?? null };
-    case 'trial.double':
-      return { value: 3, type: 'double' };
-    case 'trial.large':
-      return { value: new ExactNumber('9223372036854775807') };
-    case 'trial.characters':
-      return { value: ' ü中😀\r\n' };
-    case 'trial.basic':
-      return { value: ' ü中\r\n' };
-    case 'trial.nothing':
-      return { value: null };
-    case 'trial.fail':
-      return { value: new Fault(42, 'No, "because" <of> & \r\nü.') };
-    default:
-      return { value: new Fault(FAULT.methodNotFound, 'There is no such method.') };
-  }
-}
+const returning = (type: string, value: Value): ServiceModule['methods'][string] => ({
+  documentation: `Returns ${type}.`,
+  signatures: [[type]],
+  call: () => value,
+});
 
-let server: Server;
+const trial: ServiceModule = {
+  name: 'trial',
+  methods: {
+    echo: {
+      documentation: 'Returns its argument.',
+      signatures: [['any', 'any']],
+      call: (_context, [value = null]) => value,
+    },
+    double: returning('double', 3),
+    large: returning('i8', new ExactNumber('9223372036854775807')),
+    characters: returning('string', ' ü中😀\r\n'),
+    basic: returning('string', ' ü中\r\n'),
+    nothing: returning('nil', null),
+    fail: {
+      documentation: 'Fails.',
+      signatures: [['nil']],
+      call: () => {
+        throw new Fault(42, 'No, "because" <of> & \r\nü.');
+      },
+    },
+  },
+};
+
+/** In URLs, it needs no escapes. */
+const PASSWORD = 'first-password-of-alice';
+
+const stack = new RpcStack(trial);
+/** With the name and the password, which most clients read from there. */
 let url: string;
+let plainUrl: string;
 let directory: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'cmbs-clients-'));
-  const protocol = xmlRpcProtocol();
-  server = createServer((request, response) => {
-    void buffer(request).then((body) => {
-      const read = protocol.read(body, request.headers['content-type']);
-      response.writeHead(200, { 'Content-Type': protocol.mediaType });
-      response.end(read.answer(read.calls.map(outcomeOf)));
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/RPC2`;
+  await stack.startClosed();
+  const { status } = await stack.ask(
+    'PUT',
+    '/cmbs/access/user/alice',
+    { kind: 'http://houssem.org/cmbs/access#user', attributes: { 'cmbs.access.user.password': PASSWORD } },
+    basic('root', ROOT_PASSWORD),
+  );
+  expect(status).toBe(201);
+  plainUrl = `${stack.url}/RPC2`;
+  url = `${stack.url.replace('//', `//alice:${PASSWORD}@`)}/RPC2`;
 });
-afterAll(() => {
-  server.closeAllConnections();
-  server.close();
+afterAll(async () => {
+  await stack.close();
   rmSync(directory, { recursive: true });
 });
 
 const works = (command: string, ...args: string[]): boolean =>
   spawnSync(command, args, { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0;
 
-/** A test that is skipped where the client is not installed. In CI, which has Python, that of Python fails then. */
+/** A test that is skipped where the client is not installed, and fails then in CI, which has all of them. */
 const itWith = (isThere: boolean, what: string): ReturnType<typeof itNeeding> =>
-  (what === 'python3' ? itNeeding : itUnless)(isThere ? undefined : `needs ${what}`);
+  itNeeding(isThere ? undefined : `needs ${what}`);
 
 /** What the client prints, sorted: one line for each check. */
 async function linesOf(command: string, ...args: string[]): Promise<string[]> {
-  const { stdout, stderr } = await run(command, [...args, url], { timeout: PATIENCE_MS });
+  const { stdout, stderr } = await run(command, args, { timeout: PATIENCE_MS });
   expect(stderr).toBe('');
   return stdout.trimEnd().split('\n').sort();
 }
@@ -97,7 +103,7 @@ interface Client {
 }
 
 const EVERYWHERE =
-  'all,array,bytes,boolean,characters,double,double of a signature,empty,fault,int,none,string,struct,time,unknown method';
+  'all,array,bytes,boolean,characters,double,double of a signature,empty,fault,int,introspection,multicall,none,string,struct,time,unknown method';
 
 const SCRIPTS: readonly Client[] = [
   {
@@ -106,7 +112,7 @@ const SCRIPTS: readonly Client[] = [
     needs: 'python3',
     command: 'python3',
     program: 'client.py',
-    checks: `${EVERYWHERE},NaN,i8,iso-8859-1,large,nil,nil that was not asked for,small,us-ascii,utf-16`,
+    checks: `${EVERYWHERE},NaN,i8,iso-8859-1,large,nil,nil that was not asked for,small,us-ascii,utf-16,wrong password`,
   },
   {
     language: 'Ruby (xmlrpc)',
@@ -144,7 +150,7 @@ const SCRIPTS: readonly Client[] = [
 
 for (const { language, isThere, needs, command, program, checks } of SCRIPTS) {
   itWith(isThere, needs)(`works with ${language}`, async () => {
-    expect(await linesOf(command, join(CLIENTS, program))).toEqual(passed(checks));
+    expect(await linesOf(command, join(CLIENTS, program), url)).toEqual(passed(checks));
   });
 }
 
@@ -158,9 +164,9 @@ itWith(hasC, 'a C compiler and xmlrpc-c (libxmlrpc-core-c3-dev)')('works with C 
     .split(/\s+/)
     .filter((flag) => flag !== '-lcurl');
   await run('cc', ['-o', program, join(CLIENTS, 'client.c'), ...libraries], { timeout: PATIENCE_MS });
-  expect(await linesOf(program)).toEqual(
+  expect(await linesOf(program, 'alice', PASSWORD, plainUrl)).toEqual(
     passed(
-      'boolean,bytes,characters,double,double of a signature,fault,i8,int,nil,string,struct,time,unknown method',
+      'boolean,bytes,characters,double,double of a signature,fault,i8,int,introspection,nil,string,struct,time,unknown method',
     ),
   );
 });
@@ -170,7 +176,20 @@ itWith(works('which', 'xmlrpc'), 'the command xmlrpc (xmlrpc-api-utils)')(
   async () => {
     const { stdout } = await run(
       'xmlrpc',
-      [url, 'echo.echo', 's/ü <&>', 'i/-12', 'd/1.5', 'b/true', 'n/', 'I/9223372036854775807'],
+      [
+        '-username',
+        'alice',
+        '-password',
+        PASSWORD,
+        plainUrl,
+        'echo.echo',
+        's/ü <&>',
+        'i/-12',
+        'd/1.5',
+        'b/true',
+        'n/',
+        'I/9223372036854775807',
+      ],
       { timeout: PATIENCE_MS },
     );
     expect(stdout).toMatch(/\\xc3\\xbc <&>.*-12.*1\.5.*(?:TRUE|true).*Nil.*9223372036854775807/s);

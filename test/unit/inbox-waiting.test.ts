@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemClock } from '@cmbs/shared';
 import type { Store } from '@cmbs/shared/store';
-import { InboxWaiting } from '@cmbs/functions/inbox-waiting';
+import { InboxWaiting } from '../../shared/broker/inbox-waiting';
 import { InboxWatch } from '../../shared/broker/inbox-watch';
 import { within } from '../waits';
 

@@ -399,10 +399,21 @@ describe('introspection', () => {
   it('lists all methods, also those of modules that are registered later', async () => {
     await expect(services.call('system.list_methods', [], context())).resolves.toEqual([
       'echo.echo',
+      'system.auth',
+      'system.discover',
+      'system.getCapabilities',
+      'system.get_capabilities',
+      'system.listMethods',
       'system.list_methods',
+      'system.list_modules',
+      'system.logout',
       'system.methodHelp',
       'system.methodSignature',
+      'system.method_help',
+      'system.method_signature',
+      'system.multicall',
       'system.stats',
+      'system.whoami',
       'trial.late',
     ]);
   });

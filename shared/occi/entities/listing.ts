@@ -51,9 +51,11 @@ export interface PageRequest extends Portioned {
   readonly cursor?: string;
   /**
    * The part of each entity that the caller needs; absent: all of it. Pages of whole entities end early, with a cursor,
-   * when they grow beyond {@link MAX_PAGE_CHARS}.
+   * when they grow beyond {@link maxChars}.
    */
   readonly need?: 'path' | 'attributes';
+  /** Characters of entities after which the page ends; {@link MAX_PAGE_CHARS} when absent. */
+  readonly maxChars?: number;
 }
 
 export interface EntityPage {
@@ -247,6 +249,10 @@ class PageReader {
     this.#needsTexts = needsRawJson(filter, registry);
   }
 
+  get #maxChars(): number {
+    return this.#request.maxChars ?? MAX_PAGE_CHARS;
+  }
+
   get #isWhole(): boolean {
     return this.#request.need === undefined;
   }
@@ -307,7 +313,7 @@ class PageReader {
   #isFull(isCut: boolean): boolean {
     const count = this.#found.length;
     if (!this.#isWhole || count === 0 || count >= this.#request.number) return false;
-    return isCut || this.#chars >= MAX_PAGE_CHARS;
+    return isCut || this.#chars >= this.#maxChars;
   }
 
   /** Takes documents onto the page until it is full; resolves with how many were read. */
@@ -315,7 +321,7 @@ class PageReader {
     let read = 0;
     let atOnce = 1;
     let portionChars = 0;
-    while (read < docs.length && (!this.#isWhole || this.#chars < MAX_PAGE_CHARS)) {
+    while (read < docs.length && (!this.#isWhole || this.#chars < this.#maxChars)) {
       if (portionChars >= PAGE_PORTION_CHARS) {
         portionChars = 0;
         await this.#portions.next();

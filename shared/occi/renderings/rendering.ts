@@ -5,6 +5,7 @@
 import type { CmbsError } from '../../errors';
 import type { Json } from '../../json';
 import type { AttributeSpec, Category, Dialect, Entity, EntityView, Path } from '../model';
+import type { CategoryRegistry } from '../category-registry';
 import type { Payload } from '../payload';
 
 /** The parts of a request that a rendering reads. */
@@ -30,6 +31,16 @@ export interface RenderContext {
   /** Title of an action or category, for formats that show titles. */
   readonly titleOf: (id: string) => string | undefined;
 }
+
+/** @param base as {@link RenderContext.base}; empty: renderings show paths */
+export const contextOf = (base: string, registry: CategoryRegistry): RenderContext => ({
+  base,
+  specOf: ({ kind, mixins }, name) => {
+    const specs = registry.specs(kind, mixins);
+    return Object.hasOwn(specs, name) ? specs[name] : undefined;
+  },
+  titleOf: (id) => registry.find(id)?.title,
+});
 
 export interface Rendering<Body extends RenderedBody = RenderedBody> {
   /** Answers name the first type; requests may have any of them. */

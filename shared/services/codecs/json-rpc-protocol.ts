@@ -27,8 +27,12 @@ export const isReservedMethod = (method: string): boolean => method.startsWith('
 export const isNotification = ({ id, jsonrpc }: Pick<Call, 'id' | 'jsonrpc'>): boolean =>
   jsonrpc !== undefined && id === undefined;
 
+interface Refused {
+  readonly refused: Readonly<Record<string, ExactJson>>;
+}
+
 /** A call, or the answer to what is none. */
-type Entry = Call | { readonly refused: Readonly<Record<string, ExactJson>> };
+type Entry = Call | Refused;
 
 /** JSON-RPC over HTTP. */
 export function jsonRpcProtocol({
@@ -39,6 +43,7 @@ export function jsonRpcProtocol({
   return {
     name: 'json-rpc',
     mediaType: 'application/json',
+    refusal: (fault) => Buffer.from(stringifyExactJson(refusal(fault).refused)),
     read: (body) => {
       const value = parsed(body, maxBytes);
       if (value instanceof Fault) return requestOf([refusal(value)], false, maxChars);
@@ -88,7 +93,7 @@ function entryOf(value: ExactJson): Entry {
   return refusal(new Fault(FAULT.invalidRequest, text), id);
 }
 
-const refusal = (fault: Fault, id: Call['id'] = null): Entry => ({
+const refusal = (fault: Fault, id: Call['id'] = null): Refused => ({
   refused: answerOf({ jsonrpc: '2.0', id }, fault),
 });
 

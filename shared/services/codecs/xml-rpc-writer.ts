@@ -1,6 +1,7 @@
 /** Writes answers of XML-RPC. */
 import { ExactNumber } from '../../exact-json';
 import { Fault } from '../fault';
+import { faultEntry } from '../multicall';
 import {
   AnswerSize,
   asType,
@@ -38,12 +39,31 @@ const escaped = (text: string): string => text.replace(/[&<>\r]/g, (char) => ESC
 /** The document for the outcome of a call: its result, or a fault, also for a result that XML-RPC cannot carry. */
 export function writeAnswer(outcome: Value | Fault, options: WriterOptions = {}): string {
   if (outcome instanceof Fault) return faultDocument(outcome);
+  const written = resultDocument(outcome, options);
+  return written instanceof Fault ? faultDocument(written) : written;
+}
+
+/**
+ * The document for the result of `system.multicall`. An entry that XML-RPC cannot carry becomes a fault, so that the
+ * caller gets the others.
+ */
+export function writeEntries(entries: readonly Value[], options: WriterOptions = {}): string {
+  const written = resultDocument(entries, options);
+  if (!(written instanceof Fault)) return written;
+  const writable = entries.map((entry) => {
+    const alone = resultDocument(entry, options);
+    return alone instanceof Fault ? faultEntry(alone) : entry;
+  });
+  return writeAnswer(writable, options);
+}
+
+function resultDocument(result: Value, options: WriterOptions): string | Fault {
   try {
-    const value = new Writer(options).document(outcome);
+    const value = new Writer(options).document(result);
     const extensions = options.nil === 'ex:nil' ? EX : '';
     return `${HEAD}<methodResponse${extensions}><params><param>${value}</param></params></methodResponse>\n`;
   } catch (thrown) {
-    if (thrown instanceof Fault) return faultDocument(thrown);
+    if (thrown instanceof Fault) return thrown;
     throw thrown;
   }
 }

@@ -1,9 +1,11 @@
 /** XML-RPC, with the extensions nil and i8: as a protocol over HTTP, and as a codec of messages. */
 import type { Call, Codec } from '../codec';
 import { Fault } from '../fault';
+import { MULTICALL } from '../multicall';
 import type { RpcProtocol } from '../protocol';
+import type { Value } from '../value';
 import { readCall, READER_LIMITS, type Nil, type ReaderLimits } from './xml-rpc-reader';
-import { writeAnswer } from './xml-rpc-writer';
+import { writeAnswer, writeEntries, type WriterOptions } from './xml-rpc-writer';
 
 export interface XmlRpcOptions {
   /**
@@ -22,6 +24,7 @@ export function xmlRpcProtocol({ nil, limits = READER_LIMITS, maxChars }: XmlRpc
   return {
     name: 'xml-rpc',
     mediaType: 'text/xml; charset=utf-8',
+    refusal: (fault) => encoder.encode(writeAnswer(fault)),
     read: (body, contentType) => {
       const call = callOrFault(() => readCall(body, contentType, limits));
       return {
@@ -30,12 +33,17 @@ export function xmlRpcProtocol({ nil, limits = READER_LIMITS, maxChars }: XmlRpc
           if (call instanceof Fault) return encoder.encode(writeAnswer(call));
           if (outcome === undefined) throw new RangeError('There is no outcome of the call.');
           const { value, type } = outcome;
-          return encoder.encode(writeAnswer(value, { type, nil: call.nil ?? nil, maxChars }));
+          return encoder.encode(answerTo(call, value, { type, nil: call.nil ?? nil, maxChars }));
         },
       };
     },
   };
 }
+
+const answerTo = ({ method }: Call, outcome: Value | Fault, options: WriterOptions): string =>
+  method === MULTICALL && Array.isArray(outcome)
+    ? writeEntries(outcome as readonly Value[], options)
+    : writeAnswer(outcome, options);
 
 function callOrFault(read: () => Call): Call | Fault {
   try {
@@ -56,5 +64,5 @@ export const xmlRpc: Codec = {
     const call = callOrFault(() => readCall(content));
     return call instanceof Fault ? undefined : call;
   },
-  encode: (call, outcome, type) => new TextEncoder().encode(writeAnswer(outcome, { type, nil: call.nil })),
+  encode: (call, outcome, type) => new TextEncoder().encode(answerTo(call, outcome, { type, nil: call.nil })),
 };

@@ -238,12 +238,12 @@ export class HostedModule {
     void instance.close(ms);
   }
 
-  #serviceModule({ instance }: Pick<Candidate, 'instance'>): ServiceModule {
+  #serviceModule({ instance, version }: Pick<Candidate, 'instance' | 'version'>): ServiceModule {
     const methods = Object.entries(instance.manifest.methods).map(([name, described]): [string, ServiceMethod] => [
       name,
       { ...described, call: (context, args) => this.#call(name, context, args) },
     ]);
-    return { name: this.name, methods: Object.fromEntries(methods) };
+    return { name: this.name, version, methods: Object.fromEntries(methods) };
   }
 
   /** Calls the version that runs now, which may be a later one than that for which the call was admitted. */

@@ -5,6 +5,7 @@
 import inspector from 'node:inspector';
 
 export { ModuleHost, type ModuleErrors, type ModuleHostOptions } from './host';
+export { keyValueFunctions } from './kv-functions';
 export { MODULE_LIMITS, type ModuleLimits } from './limits';
 export { ONCE_LIMITS, type OnceLimits } from './once';
 export { standardFunctions, type StandardFunctionsOptions } from './standard-functions';

@@ -253,7 +253,8 @@ export class ModuleInstance {
   }
 
   #callerOf({ context, over }: CallInFlight): PortCaller {
-    const { principal, methodName, sender, session, clientAddress, trace, depth = 0, signal, log } = context;
+    const { principal, methodName, sender, session, clientAddress, trace, isStored } = context;
+    const { depth = 0, signal, log } = context;
     return {
       principal,
       module: this.name,
@@ -262,6 +263,7 @@ export class ModuleInstance {
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
       trace,
+      ...(isStored === undefined ? {} : { isStored }),
       depth,
       signal: AbortSignal.any([signal, over.signal]),
       log,

@@ -81,13 +81,238 @@ export interface ScheduleFunctions {
   runNow(id: string): Promise<Value>;
 }
 
+/** An entry of a key-value database. */
+export interface Entry {
+  readonly key: string;
+  readonly value: Value;
+  /** Changes with every write of the entry. Opaque. */
+  readonly revision: string;
+}
+
+export interface KeyValueOptions {
+  /**
+   * `true`: the entries of the caller, whom no call can choose, with keys of its own. `'session'`: those of the caller's
+   * session. Without it, the entries that all callers of the module share.
+   */
+  readonly mine?: boolean | 'session';
+}
+
+export interface PutOptions extends KeyValueOptions {
+  /** Only if the entry has this revision; `''` for an entry that must not exist. */
+  readonly revision?: string;
+}
+
+export interface ListOptions extends KeyValueOptions {
+  /** Only keys that begin with it. */
+  readonly prefix?: string;
+  /** `next` of the page before. */
+  readonly after?: string;
+  /** Entries on the page: 1 to 1000, 100 when absent. A page with large values ends earlier. */
+  readonly limit?: number;
+}
+
+/** The transaction of one run of a function: first all reads, then all writes. */
+export interface KeyValueTransaction {
+  get(key: string): Promise<Entry | null>;
+  put(key: string, value: Value): void;
+  delete(key: string): void;
+}
+
+/**
+ * The key-value databases of the module, in the deployment's store. The first entry of a database makes it.
+ * All throw a Fault with `data.code`: `bad_request`, `too_large` and `storage_full` for what is beyond a bound,
+ * `unavailable` and `deadline_exceeded` when the store does not answer.
+ */
+export interface KeyValues {
+  /** Makes databases that do not exist yet. Can be repeated. */
+  register(databases: readonly string[]): Promise<null>;
+  databases(): Promise<readonly string[]>;
+  get(database: string, key: string, options?: KeyValueOptions): Promise<Entry | null>;
+  /** Returns the revision. @throws Fault with `precondition_failed` when the entry has another revision */
+  put(database: string, key: string, value: Value, options?: PutOptions): Promise<string>;
+  /** Whether there was an entry. */
+  delete(database: string, key: string, options?: PutOptions): Promise<boolean>;
+  /** In the order of the keys. `next` is null on the last page. */
+  list(
+    database: string,
+    options?: ListOptions,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly next: string | null }>;
+  /**
+   * Adds a whole number of at most 64 bits, 1 when absent, to an entry, which counts as 0 when it does not exist; returns
+   * the sum. @throws Fault with `conflict` when the value is no whole number, or the sum has more than 64 bits
+   */
+  increment(
+    database: string,
+    key: string,
+    by?: number | ExactNumber,
+    options?: KeyValueOptions,
+  ): Promise<number | ExactNumber>;
+  /**
+   * Runs `fn` and writes what it has put, or nothing when it throws. `fn` runs again when an entry that it read has
+   * changed, and so must have no other effects. At most 64 keys. @throws Fault with `unavailable` after too many conflicts
+   */
+  transact<T>(
+    database: string,
+    fn: (transaction: KeyValueTransaction) => Promise<T> | T,
+    options?: KeyValueOptions,
+  ): Promise<T>;
+  /** Writes if every entry that was read has its revision (`''`: does not exist); null if not. `transact` uses it. */
+  commit(
+    database: string,
+    change: {
+      readonly reads: readonly { readonly key: string; readonly revision: string }[];
+      readonly writes: readonly { readonly key: string; readonly value?: Value }[];
+    },
+    options?: KeyValueOptions,
+  ): Promise<readonly string[] | null>;
+  /** The number of entries, and the bytes that they are charged for. */
+  size(database: string): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** Deletes a database, or a part of a large one; repeat until `done`. */
+  drop(database: string): Promise<{ readonly deleted: number; readonly done: boolean }>;
+}
+
+/** A struct with the given members; those that are absent have a default, or are left out. */
+export interface MessageToSend {
+  /** `l1`, `l2`, `l31`, `l32`, `l4`, or another layer of the program. */
+  readonly layer: string;
+  readonly content?: Value;
+  /** L1: the address of the receiver. */
+  readonly receiver?: string;
+  /** L3.1 and L3.2: id, path, URI or title of members. */
+  readonly providers?: readonly string[];
+  /** L3.2 and L4. */
+  readonly topics?: readonly string[];
+  /** The local member that sends: id, path, URI or title. Needed where the caller has several. */
+  readonly from?: string;
+  readonly id?: string;
+  readonly title?: string;
+  /** Whether receivers may execute the message; true when absent. */
+  readonly executable?: boolean;
+  /** Whether receivers keep a copy; true when absent. */
+  readonly storable?: boolean;
+  /** RFC 3339. */
+  readonly expires_at?: string;
+  readonly ordering_key?: string;
+  readonly headers?: Readonly<Record<string, Value>>;
+  /** Seconds to wait for the outcome, 20 at most; `CMBS_SEND_WAIT_S` when absent. */
+  readonly wait?: number;
+  /** Sends of one caller with the same key count as one, for 24 hours. */
+  readonly idempotency_key?: string;
+}
+
+export interface SentMessage {
+  /** Path of the message. */
+  readonly location: string;
+  /** Whether the outcome is not known yet. */
+  readonly is_open: boolean;
+  readonly reason?: string;
+  /** The message's `delivery`: state, counts, receivers. */
+  readonly delivery?: Value;
+  /** The message's `result`. */
+  readonly result?: Value;
+}
+
+/** The broker, with the rights of the caller. Refusals are faults -32000 with the code of the error in `data.code`. */
+export interface Broker {
+  /** Creates a message and sends it. @throws Fault, with `data.location` where the message is stored and reaches no member */
+  send(message: MessageToSend): Promise<SentMessage>;
+  /**
+   * Reads an inbox.
+   * @param member id or path
+   * @param options `number` of entries (100 by default, 1000 at most), seconds to `wait` for an entry (20 at most), seconds
+   *   of the `lease` (30 by default), `cursor` of the next page
+   */
+  read(
+    member: string,
+    options?: {
+      readonly number?: number;
+      readonly wait?: number;
+      readonly lease?: number;
+      readonly cursor?: string;
+    },
+  ): Promise<{
+    readonly entries: readonly { readonly id: string; readonly [name: string]: Value }[];
+    readonly leased: number;
+    readonly next?: string;
+  }>;
+  /** Removes entries from an inbox, all or none. Returns their number. */
+  acknowledge(
+    member: string,
+    entries: readonly (string | { readonly id: string; readonly lease?: string })[],
+  ): Promise<number>;
+}
+
+/** An entity in the JSON form of GFD.226, with its path and its entity tag. */
+export interface EntityJson {
+  readonly location: string;
+  readonly etag: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly mixins?: readonly string[];
+  readonly title?: string;
+  readonly summary?: string;
+  readonly attributes: Readonly<Record<string, Value>>;
+  readonly [name: string]: Value | undefined;
+}
+
+export interface WriteOptions {
+  /** The `etag` that the entity must still have. */
+  readonly if_match?: string;
+  readonly idempotency_key?: string;
+}
+
+/** Entities of all kinds, with the rights of the caller. */
+export interface EntityStore {
+  get(path: string): Promise<EntityJson>;
+  /**
+   * One page of a collection.
+   * @param path ends with a slash
+   * @param options `filter` (`kind`, `mixins`, `attributes` that must match), `q` (words and `name=value`), `number` of
+   *   entities (100 by default, 1000 at most), `cursor` of the next page
+   */
+  list(
+    path: string,
+    options?: {
+      readonly filter?: Readonly<Record<string, Value>>;
+      readonly q?: string;
+      readonly number?: number;
+      readonly cursor?: string;
+    },
+  ): Promise<{ readonly entities: readonly EntityJson[]; readonly next?: string }>;
+  /** Creates an entity at the location of its kind, with its `id` or a new one. */
+  create(
+    entity: { readonly kind: string; readonly [name: string]: Value },
+    options?: Pick<WriteOptions, 'idempotency_key'>,
+  ): Promise<{ readonly location: string; readonly notes: readonly string[]; readonly secret?: string }>;
+  /** Changes the given attributes. Returns the entity, or null when the caller may not see it any more. */
+  update(
+    path: string,
+    changes: Readonly<Record<string, Value>>,
+    options?: WriteOptions,
+  ): Promise<EntityJson | null>;
+  delete(path: string, options?: WriteOptions): Promise<null>;
+  /**
+   * Runs an action, such as `start_l1`.
+   * @returns `attributes`, where the action answers with values; otherwise the `entity`, `is_open` and `reason`
+   */
+  act(
+    path: string,
+    action: string,
+    attributes?: Readonly<Record<string, Value>>,
+    options?: WriteOptions & { readonly wait?: number },
+  ): Promise<Readonly<Record<string, Value>>>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
+  readonly kv: KeyValues;
   /** Calls another method; the same decision is taken as for a call from outside. @throws Fault of the method */
   call(method: string, args: readonly Value[]): Promise<Value>;
   /** The names of the groups that the caller is in. */
   groups(): Promise<readonly string[]>;
   readonly schedule: ScheduleFunctions;
+  readonly broker: Broker;
+  readonly entities: EntityStore;
 }
 
 /** What a method knows about its call, and can use. */
@@ -137,6 +362,8 @@ export interface MethodFlags {
   readonly idempotent?: boolean;
   /** Milliseconds after which a call ends with a fault; the deadline of the program when absent, or when it is less. */
   readonly timeoutMs?: number;
+  /** The result contains a secret: the method is refused where the answer would be stored, as that of a message. */
+  readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
   /** The method takes arguments of any number and type; its signatures are examples. */

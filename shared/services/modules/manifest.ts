@@ -19,6 +19,7 @@ const signature = z
 const flags = z.strictObject({
   idempotent: z.boolean().exactOptional(),
   timeoutMs: z.number().int().min(1).max(3_600_000).exactOptional(),
+  secret: z.boolean().exactOptional(),
   callers: z.enum(['everybody', 'known', 'administrators']).exactOptional(),
   anyArguments: z.boolean().exactOptional(),
 });

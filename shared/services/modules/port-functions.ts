@@ -24,6 +24,8 @@ export interface PortCaller {
   readonly trace?: Traceparent | undefined;
   /** Calls of methods by methods on the way to this one. */
   readonly depth: number;
+  /** The answer of the call is stored. */
+  readonly isStored?: boolean;
   /** Aborts when the call is over. */
   readonly signal: AbortSignal;
   readonly log: Log;

@@ -4,11 +4,12 @@
  */
 import { pathToFileURL } from 'node:url';
 import type { MessagePort } from 'node:worker_threads';
+import { systemClock } from '../../clock';
 import { ExactNumber } from '../../exact-json';
 import type { Json } from '../../json';
 import { Fault, isModuleCode } from '../fault';
 import { fromPortError, toPortError } from './errors';
-import type { Context, Method, ModuleLog, Program, Server, Shutdown, Startup, Value } from './kit';
+import type { Context, KeyValues, Method, ModuleLog, Program, Server, Shutdown, Startup, Value } from './kit';
 import { singleLine } from './lines';
 import {
   type CallMessage,
@@ -19,6 +20,7 @@ import {
   type ToModule,
 } from './protocol';
 import { callChecked, describeSignature, hasSchemas } from './schemas';
+import { transact } from './transact';
 import { importTypeScript } from './typescript';
 import { fromPort, toPort } from './values';
 
@@ -138,7 +140,7 @@ export class ModuleRuntime {
   async #startup(version: string): Promise<void> {
     const { name = '', settings = {} } = this.#order ?? {};
     const server = Object.freeze({
-      ...(this.#program(undefined) as unknown as Program),
+      ...(this.#program(undefined, NEVER) as unknown as Program),
       name,
       version,
       once: (task: string, fn: (signal: AbortSignal) => Promise<void> | void) => this.#once(task, fn),
@@ -180,7 +182,7 @@ export class ModuleRuntime {
   }
 
   /** The functions of the program, for a call or for the module itself: `a.b` is a function `b` of a member `a`. */
-  #program(call: string | undefined): Readonly<Record<string, unknown>> {
+  #program(call: string | undefined, signal: AbortSignal): Readonly<Record<string, unknown>> {
     const program: Record<string, unknown> = {};
     for (const name of this.#order?.functions ?? []) {
       const run = async (...args: readonly unknown[]): Promise<Value> => {
@@ -192,7 +194,14 @@ export class ModuleRuntime {
       };
       const [first = '', second] = name.split('.');
       if (second === undefined) program[first] = run;
-      else program[first] = { ...(program[first] as object | undefined), [second]: run };
+      else ((program[first] ??= {}) as Record<string, unknown>)[second] = run;
+    }
+    const kv = program.kv as KeyValues | undefined;
+    if (kv !== undefined) {
+      // Its function stays in this thread.
+      const here = (...what: Parameters<KeyValues['transact']>): Promise<unknown> =>
+        transact({ kv, clock: systemClock, signal }, ...what);
+      Object.assign(kv, { transact: here });
     }
     return program;
   }
@@ -212,7 +221,7 @@ export class ModuleRuntime {
 
   #contextOf({ id, principal, methodName, sender, session }: CallMessage, signal: AbortSignal): Context {
     return Object.freeze({
-      ...(this.#program(id) as unknown as Program),
+      ...(this.#program(id, signal) as unknown as Program),
       principal: Object.freeze(principal),
       methodName,
       callId: id,
@@ -246,6 +255,9 @@ export class ModuleRuntime {
     this.#send({ type: 'log', level, text: singleLine(text), fields: Object.fromEntries(written), ...of });
   }
 }
+
+/** The signal of `startup`, which nobody cancels. */
+const NEVER = new AbortController().signal;
 
 interface LineOf {
   readonly call?: string;

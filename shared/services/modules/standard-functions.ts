@@ -18,12 +18,13 @@ export function standardFunctions({ services, groups }: StandardFunctionsOptions
     if (typeof method !== 'string' || !Array.isArray(args)) {
       throw new Fault(FAULT.invalidParams, 'call takes the name of a method and an array of arguments.');
     }
-    const { principal, sender, session, clientAddress, trace, signal, log } = caller;
+    const { principal, sender, session, clientAddress, trace, isStored, signal, log } = caller;
     return services.call(method, args as readonly Value[], {
       principal,
       ...(sender === undefined ? {} : { sender }),
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
+      ...(isStored === undefined ? {} : { isStored }),
       depth: depth + 1,
       way: 'method',
       trace,

@@ -88,9 +88,9 @@ resource "google_compute_firewall" "members" {
 resource "google_compute_firewall" "control" {
   project                 = var.project_id
   name                    = "${var.name_prefix}-control"
-  description             = "Functions to the control endpoint"
+  description             = "Functions, and companions of other shards, to the control endpoint"
   network                 = google_compute_network.cmbs.id
-  source_ranges           = [var.network.connector]
+  source_ranges           = [var.network.connector, var.network.companions]
   target_service_accounts = [var.account]
 
   allow {

@@ -19,8 +19,11 @@ output "companion_account" {
 }
 
 output "control_callers" {
-  description = "Accounts that may call the companion's control endpoint: those of functions whose access says so."
-  value       = sort([for access, account in google_service_account.functions : account.email if contains(["companion", "bus"], access)])
+  description = "Accounts that may call the companion's control endpoint: those of functions whose access says so, and the companion's, whose methods send from members of other shards."
+  value = sort(concat(
+    [for access, account in google_service_account.functions : account.email if contains(["companion", "bus"], access)],
+    [google_service_account.companion.email],
+  ))
 }
 
 output "push_account" {

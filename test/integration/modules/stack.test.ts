@@ -97,6 +97,30 @@ describe('the local stack with a directory of modules', () => {
     });
   });
 
+  it('keeps the data of a module, and of a caller', async () => {
+    expect(await call('visits.visit', ['oslo'])).toEqual({ id: 1, result: { all: 1, yours: 1 } });
+    expect(await call('visits.visit', ['rome'])).toEqual({ id: 1, result: { all: 1, yours: 1 } });
+    expect(await call('visits.merge', ['rome', 'oslo'])).toEqual({ id: 1, result: 2 });
+    expect(await call('visits.merge', ['rome', 'oslo'])).toMatchObject({ error: { code: 404 } });
+    expect(await call('kv.increment', ['own', 'n', 5])).toEqual({ id: 1, result: 5 });
+    expect(await call('kv.list_any', ['module:visits', 'visits'])).toMatchObject({
+      result: {
+        entries: expect.arrayContaining([
+          { key: 'oslo', value: 2, revision: expect.any(String) as string },
+        ]) as Json,
+      },
+    });
+    expect(await call('kv.all_databases', [])).toEqual({
+      id: 1,
+      result: {
+        owners: expect.arrayContaining([
+          { owner: 'module:visits', databases: ['visits'], reserved_bytes: expect.any(Number) as number },
+        ]) as Json,
+        next: '',
+      },
+    });
+  });
+
   it('takes a module that is dropped in, with the functions of the program', async () => {
     cpSync(join(directory, 'weather'), join(directory, 'copied'), { recursive: true });
     expect(await call('copied.forecast', ['oslo'])).toEqual({ id: 1, result: 'snow' });
@@ -287,7 +311,9 @@ export const startup = (server: { test: { tell(text: string): Promise<void> } })
 
 describe('docs/services.md', () => {
   it('shows the example as it is, in 15 lines without the comment', () => {
-    const [shown] = readDocument('docs/services.md').blocks.filter(({ language }) => language === 'js');
+    const [shown, keeping] = readDocument('docs/services.md').blocks.filter(({ language }) => language === 'js');
+    const visits = readFileSync(join(ROOT, 'examples/modules/visits/index.mjs'), 'utf8');
+    expect(keeping?.text.trim()).toBe(visits.trim());
     const example = readFileSync(join(ROOT, 'examples/modules/weather/index.mjs'), 'utf8');
     expect(shown?.text.trim()).toBe(example.trim());
     expect(

@@ -1,10 +1,17 @@
 /** How a reader of an inbox waits for entries that are free. */
-import type { InboxPage } from '@cmbs/shared/broker';
 
 /** Milliseconds after which a waiting reader looks again in any case; the watch tells it of arrivals. */
 const LOOK_AGAIN_MS = 15_000;
 /** Least milliseconds between two looks: another process may see a lease end a little later. */
 const LEAST_PAUSE_MS = 50;
+
+/** A page without entries. */
+interface EmptyPage {
+  /** Cursor of the next page. */
+  readonly next?: string;
+  /** Milliseconds until the first lease of a skipped entry ends. */
+  readonly leaseEndsInMs?: number;
+}
 
 /**
  * Where a reader that waits reads next, and how long it waits. Behind as many leased entries as one read looks at there
@@ -29,7 +36,7 @@ export class InboxWaiting {
    * Milliseconds to wait for an arrival after a page without entries; 0: read on. No change in the store tells that a
    * lease ends.
    */
-  pauseAfter({ next, leaseEndsInMs = Infinity }: InboxPage): number {
+  pauseAfter({ next, leaseEndsInMs = Infinity }: EmptyPage): number {
     this.#leaseEndsInMs = Math.min(this.#leaseEndsInMs, leaseEndsInMs);
     this.#next = next ?? this.#start;
     if (next !== undefined) return 0;

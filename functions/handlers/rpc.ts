@@ -1,0 +1,133 @@
+/** `POST /rpc`: calls of methods in XML-RPC and JSON-RPC. Every call takes the way of the dispatcher, with its decision. */
+import { callerKey, CmbsError, sessionOf } from '@cmbs/shared';
+import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
+import {
+  type Call,
+  type CallContext,
+  Fault,
+  FAULT,
+  MULTICALL,
+  type Outcome,
+  outcomesOf,
+  type RpcProtocol,
+  type RpcRequest,
+} from '@cmbs/shared/services';
+import type { App } from '../app';
+import { compressed, inflated } from '../content-coding';
+import { header, type OcciRequest, type OcciResponse } from '../request';
+import { answer } from '../respond';
+import { protocolOf } from '../rpc-protocols';
+
+const ALLOW = { Allow: 'POST, OPTIONS' };
+
+/** Milliseconds for all calls of a request: less than the deadline of a function, so that the answer is still written. */
+export const RPC_DEADLINE_MS = 50_000;
+
+/** A request that has been read. */
+interface Received {
+  readonly request: OcciRequest;
+  readonly protocol: RpcProtocol;
+  readonly read: RpcRequest;
+  /** Inflated. */
+  readonly body: Buffer;
+}
+
+/**
+ * @throws CmbsError `method_not_allowed`, `unsupported_media_type`, `too_large`, `bad_request`, `idempotency_mismatch`;
+ *   `unauthenticated` when none of the calls may be made without credentials
+ */
+export async function rpc(request: OcciRequest, app: App): Promise<OcciResponse> {
+  if (request.method === 'OPTIONS') return answer(204, undefined, ALLOW);
+  if (request.method !== 'POST') {
+    throw new CmbsError('method_not_allowed', 'Calls are sent with POST.', { headers: ALLOW });
+  }
+  const body = await inflated(request);
+  const protocol = protocolOf({ headers: request.headers, body });
+  const received = { request, protocol, body, read: protocol.read(body, header(request, 'content-type')) };
+  const key = header(request, 'idempotency-key');
+  const text = await (key === undefined
+    ? run(received, app, request.signal)
+    : runOnce(received, app, checkIdempotencyKey(key)));
+  // Nothing but notifications.
+  if (text === '') return answer(204, undefined);
+  const { mediaType } = protocol;
+  const written = await compressed(request, Buffer.from(text));
+  const coding = written.coding === undefined ? {} : { 'Content-Encoding': written.coding };
+  const headers = { 'Content-Type': mediaType, Vary: 'Accept-Encoding', 'Cache-Control': 'no-store', ...coding };
+  return { ...answer(200, undefined, headers), body: written.coding === undefined ? text : written.body };
+}
+
+/** Makes the calls; resolves with the text of the answer, which is empty when there is nothing to answer. */
+async function run({ request, protocol, read }: Received, app: App, signal: AbortSignal): Promise<string> {
+  const { principal, clientAddress, trace } = request;
+  const deadline = new AbortController();
+  const cancel = app.clock.after(RPC_DEADLINE_MS, () => deadline.abort());
+  const context: CallContext = {
+    principal,
+    clientAddress,
+    ...sessionOf(principal),
+    way: protocol.name === 'xml-rpc' ? 'xml-rpc' : 'json-rpc',
+    trace,
+    signal: AbortSignal.any([signal, deadline.signal]),
+    log: app.log,
+  };
+  try {
+    const outcomes = await outcomesOf(app.services, read.calls, context);
+    requireCredentials(request, outcomes);
+    return textOf(read.answer(outcomes));
+  } finally {
+    cancel();
+  }
+}
+
+const textOf = (body: Uint8Array | undefined): string =>
+  body === undefined ? '' : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8');
+
+/**
+ * Many clients send their credentials only when an answer of status 401 asks for them, so a request that could do nothing
+ * without credentials gets one.
+ * @throws CmbsError `unauthenticated`, with the challenges
+ */
+function requireCredentials({ principal }: OcciRequest, outcomes: readonly Outcome[]): void {
+  if (principal.kind !== 'anonymous') return;
+  const causes = outcomes.map(({ value }) => (value instanceof Fault ? value.cause : undefined));
+  const [first] = causes;
+  const isRefusal = (cause: unknown): boolean => cause instanceof CmbsError && cause.code === 'unauthenticated';
+  if (first instanceof CmbsError && causes.every(isRefusal)) throw first;
+}
+
+/**
+ * Makes the calls, unless an earlier request with the key did. They go on when the caller leaves.
+ * @throws CmbsError `unauthenticated`, `forbidden` for a caller who may not call methods
+ */
+async function runOnce(received: Received, app: App, key: string): Promise<string> {
+  const { request, protocol, read, body } = received;
+  // Answers are kept in the store, which strangers must not fill: the methods that everybody may call are not enough.
+  await app.authorize(request.principal, 'service.call', { path: 'service:rpc' });
+  if (namesOf(read.calls).includes('system.auth')) {
+    throw new CmbsError(
+      'bad_request',
+      'An answer with a new secret is not kept; call system.auth without Idempotency-Key.',
+    );
+  }
+  const asked: IdempotentRequest = {
+    key: `rpc ${key}`,
+    owner: callerKey(request.principal),
+    fingerprint: fingerprint('POST', '/rpc', protocol.name, body),
+  };
+  const work = {
+    run: () => run(received, app, new AbortController().signal),
+    unknown: (why: string) =>
+      textOf(read.answer(read.calls.map(() => ({ value: new Fault(FAULT.outcomeUnknown, why) })))),
+  };
+  return app.runs.once(asked, work, request.signal);
+}
+
+/** The names of the methods that a request calls, also inside of a multicall. */
+function namesOf(calls: readonly Call[]): readonly unknown[] {
+  return calls.flatMap(({ method, params: [inner] }): readonly unknown[] =>
+    method === MULTICALL && Array.isArray(inner)
+      ? (inner as readonly (Readonly<Record<string, unknown>> | null)[]).map((entry) => entry?.methodName)
+      : [method],
+  );
+}

@@ -1,0 +1,4 @@
+import { keyValueContract } from './kv-contract';
+import { openTemporaryStore } from './temporary-store';
+
+keyValueContract('SQLite', openTemporaryStore);
