@@ -34,7 +34,7 @@ const ROOMS = [
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions|schedules)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
@@ -147,7 +147,10 @@ module.exports = {
       comment: 'Only engines know a database or a cloud. The API of OpenTelemetry does nothing by itself.',
       severity: 'error',
       from: { path: '^shared/', pathNot: IN_ENGINES },
-      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', 'saxes', '@opentelemetry/api') },
+      to: {
+        path: '^node_modules/',
+        pathNot: npm('zod', 're2js', 'jose', 'saxes', 'croner', '@opentelemetry/api'),
+      },
     },
     {
       name: 'saxes-for-xml-rpc',
@@ -155,6 +158,13 @@ module.exports = {
       severity: 'error',
       from: { pathNot: '^(shared/services/codecs/|node_modules/)' },
       to: { path: npm('saxes') },
+    },
+    {
+      name: 'croner-for-schedules',
+      comment: 'Reads cron expressions and computes their times; it starts no timer here.',
+      severity: 'error',
+      from: { pathNot: '^(shared/services/schedules/|test/|node_modules/)' },
+      to: { path: npm('croner') },
     },
     {
       name: 'jose-for-identities',

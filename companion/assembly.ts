@@ -26,6 +26,7 @@ import type { ExchangeDefinition } from './exchanges/exchange';
 import { schemesOf } from './exchanges/exchanges';
 import { type Metrics, prometheusMetrics } from './metrics';
 import type { ModuleAdditions } from './modules';
+import type { ScheduleLimits } from './schedules';
 
 /** Additions of a program to its companion (docs/extending.md). The functions of the deployment need the same. */
 export interface CompanionAdditions {
@@ -37,6 +38,8 @@ export interface CompanionAdditions {
   readonly files?: Partial<FileLimits>;
   /** Additions to the modules of `CMBS_MODULES_DIR`. */
   readonly modules?: ModuleAdditions;
+  /** Limits of the runs of schedules, in place of the defaults. */
+  readonly schedules?: ScheduleLimits;
   /** Codecs besides JSON-RPC and XML-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */

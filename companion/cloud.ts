@@ -65,6 +65,7 @@ import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
 import { ModuleAnnouncements } from './module-announcements';
 import { openModules } from './modules';
+import { scheduleFunctions, Scheduling } from './schedules';
 import { shardLease } from './shard-lease';
 import { shardRpc } from './shard-rpc';
 
@@ -196,6 +197,7 @@ class LeasedCompanion implements CloudCompanion {
   readonly #holder = newId();
   readonly #stop = new AbortController();
   readonly #access: Access;
+  readonly #scheduling: Scheduling;
   readonly #keyValues: KeyValues;
   readonly #registry: ServiceRegistry;
   readonly #discovery: DiscoveryPort;
@@ -238,6 +240,17 @@ class LeasedCompanion implements CloudCompanion {
     });
     parts.late.access = this.#access;
     const isAdministrator = (principal: Principal): Promise<boolean> => this.#access.isAdministrator(principal);
+    const { services, authorize } = assembly;
+    this.#scheduling = new Scheduling({
+      store: this.#store,
+      services,
+      access: this.#access,
+      authorize,
+      clock,
+      newId,
+      log,
+      counters: metrics,
+    });
     this.#keyValues = new KeyValues({ store: this.#store, newId, clock });
     this.#registry = new ServiceRegistry({ store: this.#store, clock, isAdministrator });
     this.#discovery = { registry: this.#registry, members: () => this.#members };
@@ -286,7 +299,7 @@ class LeasedCompanion implements CloudCompanion {
         log,
         workerFile: join(__dirname, 'module-worker.js'),
       },
-      modules,
+      { ...modules, functions: { ...scheduleFunctions(assembly.services), ...modules?.functions } },
     );
     this.#announcements = ModuleAnnouncements.start({
       registry: this.#registry,
@@ -439,8 +452,7 @@ class LeasedCompanion implements CloudCompanion {
         shard: shardLease(config.CMBS_SHARD, lease, this.#shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
-        // When the lease is lost, the sockets must be closed before another companion opens them.
-        drainMs: () => (lease.isCurrent() ? CONTAINER_DRAIN_MS : this.#leaseLimits.marginMs / 2),
+        drainMs: () => this.#drainMs(lease),
       });
       const companion = await starting.catch((error: unknown) => {
         if (over.aborted) return undefined;
@@ -453,8 +465,15 @@ class LeasedCompanion implements CloudCompanion {
     }
   }
 
+  /** When the lease is lost, the sockets must be closed before another companion opens them. */
+  #drainMs(lease: Lease): number {
+    return lease.isCurrent() ? CONTAINER_DRAIN_MS : this.#leaseLimits.marginMs / 2;
+  }
+
   async #serveWith(companion: Companion, lease: Lease, over: AbortSignal): Promise<void> {
-    const { config, log, control } = this.#parts;
+    const { config, log, control, schedules } = this.#parts;
+    // A companion of another shard may run schedules at the same time.
+    const runner = this.#scheduling.start(false, schedules);
     try {
       this.#current = companion;
       control.serve(companion);
@@ -464,7 +483,7 @@ class LeasedCompanion implements CloudCompanion {
     } finally {
       this.#current = undefined;
       control.serve(undefined);
-      await companion.close();
+      await Promise.all([companion.close(), runner.close(this.#drainMs(lease))]);
     }
   }
 }

@@ -2,7 +2,7 @@
 export { localAddresses } from './address-policy';
 export { type CompanionAdditions, CompanionAssembly } from './assembly';
 export { Companion } from './companion';
-export type { CompanionOptions } from './companion-options';
+export { COMPANION_DRAIN_MS, type CompanionOptions } from './companion-options';
 export { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';
 export {
   type BroadcastConnection,
@@ -26,3 +26,4 @@ export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';
 export { ModuleAnnouncements } from './module-announcements';
 export { type ModuleAdditions, openModules } from './modules';
+export { scheduleFunctions, Scheduling } from './schedules';

@@ -18,6 +18,7 @@ import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
   type Companion,
+  COMPANION_DRAIN_MS,
   type CompanionAdditions,
   CompanionAssembly,
   companionGauges,
@@ -25,6 +26,8 @@ import {
   ModuleAnnouncements,
   openFiles,
   openModules,
+  scheduleFunctions,
+  Scheduling,
   zeroMq,
 } from '@cmbs/companion';
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
@@ -118,6 +121,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
+    const scheduling = new Scheduling({
+      store,
+      services: assembly.services,
+      access: programs.access,
+      authorize,
+      clock,
+      newId,
+      log,
+      counters: metrics,
+    });
     // Requests may arrive while the companion is still opening its sockets.
     const ready: { companion?: Companion } = {};
     let base = config.CMBS_PUBLIC_URL ?? '';
@@ -190,7 +203,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           workerFile: join(__dirname, 'module-worker.js'),
           esbuild: require.resolve('esbuild'),
         },
-        options.modules,
+        {
+          ...options.modules,
+          functions: { ...scheduleFunctions(assembly.services), ...options.modules?.functions },
+        },
       );
       if (modules !== undefined) closing.push(() => modules.close());
       return assembly.start({ store, bus, categories: app.categories, order, deployment, uriOf });
@@ -209,9 +225,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     closing.push(() => announcements.close());
     companionGauges(metrics, () => started);
-    // Both at once: the companion answers requests that wait for a delivery.
+    // The lock of the data directory makes this process the only one.
+    const runner = scheduling.start(true, options.schedules);
+    // All at once: the companion answers requests that wait for a delivery.
     closing.push(async () => {
-      await Promise.all([endpoint.close(), started.close()]);
+      await Promise.all([endpoint.close(), started.close(), runner.close(COMPANION_DRAIN_MS)]);
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;

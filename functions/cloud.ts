@@ -2,7 +2,16 @@
  * The runtime of a function on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP. Each
  * is loaded and connected when a request first needs it, which keeps cold starts short.
  */
-import { type Authorize, CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
+import {
+  type Authorize,
+  CmbsError,
+  newId,
+  systemClock,
+  type Clock,
+  type Counters,
+  type Log,
+  type Principal,
+} from '@cmbs/shared';
 import {
   type AddressSchemes,
   companionDirectory,
@@ -24,6 +33,8 @@ import {
   fileModule,
   keyValueModule,
   LatePorts,
+  scheduleModule,
+  Schedules,
   ServiceRegistry,
 } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
@@ -133,12 +144,15 @@ export async function cloudRuntime({
     sessions,
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
+  // The companion runs the schedules.
+  const isAdministrator = (principal: Principal): Promise<boolean> => programs.access.isAdministrator(principal);
   const keyValues = new KeyValues({ store, newId, clock });
   const ports = new LatePorts();
   const builtIn = [
     ...domainModules(ports, services),
     fileModule(undefined),
-    keyValueModule({ keyValues, isAdministrator: (principal) => programs.access.isAdministrator(principal) }),
+    keyValueModule({ keyValues, isAdministrator }),
+    scheduleModule(new Schedules({ store, clock, newId, authorize: decide, services, isAdministrator })),
   ];
   for (const module of [...builtIn, ...modules]) services.register(module);
   const push: PushOptions | undefined = target && {
@@ -193,7 +207,7 @@ export async function cloudRuntime({
         registry: new ServiceRegistry({
           store,
           clock,
-          isAdministrator: (principal) => programs.access.isAdministrator(principal),
+          isAdministrator,
         }),
         members: () => members,
       }),

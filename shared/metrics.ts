@@ -44,6 +44,10 @@ export const COUNTERS = {
     labels: ['outcome'],
     help: 'Service calls executed: answer or fault',
   },
+  cmbs_schedule_runs: {
+    labels: ['outcome'],
+    help: 'Runs of schedules that ended: answer, fault or unknown (interrupted)',
+  },
   cmbs_layers_opened: {
     labels: ['layer'],
     help: 'Layers of members that were opened',

@@ -125,6 +125,19 @@ export function storedUsers(store: Store): Users {
   };
 }
 
+/**
+ * Tells whether the access token that a principal came with still counts, as at a login: work that is done later asks
+ * again. True for a principal without token; whether its user still exists is part of each decision.
+ */
+export function tokenCheck(store: Store, clock: Pick<Clock, 'now'>): (principal: Principal) => Promise<boolean> {
+  const tokens = storedTokens(store);
+  return async ({ token }) => {
+    if (token === undefined) return true;
+    const found = token.startsWith(TOKENS) ? await tokens.find(token.slice(TOKENS.length)) : undefined;
+    return found !== undefined && (found.expiresAt === undefined || clock.now() < found.expiresAt);
+  };
+}
+
 /** Access tokens in the store. Not kept in memory, so that a deleted token is refused at once. */
 export function storedTokens(store: Store): Tokens {
   return {

@@ -1,5 +1,13 @@
 /** Who may do what: identities, users, groups, tokens, rules, and decisions (docs/access.md). */
-export { type Access, accessOf, type AccessOptions, openAccess, storedTokens, storedUsers } from './access';
+export {
+  type Access,
+  accessOf,
+  type AccessOptions,
+  openAccess,
+  storedTokens,
+  storedUsers,
+  tokenCheck,
+} from './access';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';
 export { canAdministrate, ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';

@@ -81,6 +81,7 @@ const OPEN_ONLY = {
   'test/e2e/access.test.ts': 'is about closed deployments itself',
   'test/e2e/access-attacks.test.ts': 'is about closed deployments itself',
   'test/e2e/access-cursors.test.ts': 'is about closed deployments itself',
+  'test/e2e/schedules.test.ts': 'is about closed deployments itself',
   'test/e2e/service-domain.test.ts': 'has an open and a closed deployment itself',
   'test/e2e/tls.test.ts': OWN_PROGRAMS,
   'test/e2e/documents.test.ts': OWN_PROGRAMS,

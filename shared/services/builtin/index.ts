@@ -35,3 +35,7 @@ export {
   type PortPrincipal,
   type Rights,
 } from './ports';
+export { RUNNER_LIMITS, type RunnerLimits, SCHEDULE_LIMITS, type ScheduleLimits } from '../schedules/limits';
+export { ScheduleRunner, type ScheduleRunnerOptions } from '../schedules/runner';
+export { type NewSchedule, Schedules, type SchedulesOptions } from '../schedules/schedules';
+export { type ScheduleBook, scheduleModule } from './schedule';

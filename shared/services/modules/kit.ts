@@ -46,6 +46,41 @@ export interface ModuleLog {
 /** Makes an error whose code, text and data reach the caller unchanged. */
 export type FaultClass = new (code: number, text: string, data?: Plain) => Error;
 
+/** Options of a schedule (docs/services.md, "Schedules"). */
+export interface ScheduleOptions {
+  readonly title?: string;
+  /** The first time; not for `at`. */
+  readonly first?: Date;
+  /** The last time, which counts; not for `at`. */
+  readonly until?: Date;
+  /** Runs at due times, at most; not for `at`. */
+  readonly runs?: number;
+  /** What becomes of times that passed while nothing ran: one run for all of them (the default), or none. */
+  readonly missed?: 'once' | 'skip';
+}
+
+/** The methods of the module `schedule`, for the caller of the method. Each may throw its faults. */
+export interface ScheduleFunctions {
+  /** Calls a method at a time; returns the id of the schedule. */
+  at(time: Date, method: string, args: readonly Value[], options?: ScheduleOptions): Promise<string>;
+  /** Calls a method every so many seconds, 1 or more. */
+  every(seconds: number, method: string, args: readonly Value[], options?: ScheduleOptions): Promise<string>;
+  /** Calls a method by a cron expression of five fields, or six with seconds first. */
+  cron(
+    expression: string,
+    timeZone: string,
+    method: string,
+    args: readonly Value[],
+    options?: ScheduleOptions,
+  ): Promise<string>;
+  get(id: string): Promise<Value>;
+  list(options?: { readonly limit?: number; readonly after?: string }): Promise<Value>;
+  cancel(id: string): Promise<boolean>;
+  pause(id: string): Promise<Value>;
+  resume(id: string): Promise<Value>;
+  runNow(id: string): Promise<Value>;
+}
+
 /** An entry of a key-value database. */
 export interface Entry {
   readonly key: string;
@@ -360,6 +395,7 @@ export interface Program {
   call(method: string, args: readonly Value[]): Promise<Value>;
   /** The names of the groups that the caller is in. */
   groups(): Promise<readonly string[]>;
+  readonly schedule: ScheduleFunctions;
   readonly broker: Broker;
   readonly entities: EntityStore;
   readonly file: Files;

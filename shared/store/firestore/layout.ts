@@ -47,6 +47,9 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   'provider-bindings': BY_ID,
   runs: BY_ID,
   'service-records': BY_ID,
+  // The next due times are read in order. Each run writes one, so that the order is written at one place; hundreds of
+  // runs a second are within what such an index takes.
+  schedules: { ...BY_ID, order: 'forwards', expires: true },
   // The queue of one destination, and a part of a shard's messages, are read in order. The order of all messages has no
   // index: it would be one place where all writes go.
   sends: { order: 'none', expires: true, expiresByOrder: false, sortedFields: ['address', 'part'] },

@@ -4,7 +4,17 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { CmbsError, type JsonObject } from '@cmbs/shared';
-import type { Doc, PutOptions, Store, Transaction, Watch, WatchScope } from '@cmbs/shared/store';
+import type {
+  Change,
+  Doc,
+  Page,
+  PutOptions,
+  Query,
+  Store,
+  Transaction,
+  Watch,
+  WatchScope,
+} from '@cmbs/shared/store';
 
 interface Read {
   readonly collection: string;
@@ -16,12 +26,14 @@ interface Read {
 interface Write {
   readonly collection: string;
   readonly id: string;
-  readonly value: JsonObject;
+  /** Undefined when the document is deleted. */
+  readonly value?: JsonObject;
   readonly options?: PutOptions;
 }
 
 type Request = { readonly request: number } & (
   | { readonly type: 'get'; readonly collection: string; readonly id: string }
+  | { readonly type: 'query'; readonly query: Query }
   | { readonly type: 'commit'; readonly reads: readonly Read[]; readonly writes: readonly Write[] }
   | { readonly type: 'watch'; readonly scope: WatchScope }
 );
@@ -41,16 +53,21 @@ export function serveStore(child: ChildProcess, store: Store): void {
     switch (request.type) {
       case 'get':
         return store.get(request.collection, request.id);
+      case 'query':
+        return store.query(request.query);
       case 'commit':
         return store.transact(async (tx) => {
           for (const { collection, id, revision } of request.reads) {
             if (((await tx.get(collection, id))?.revision ?? 0) !== revision) return false;
           }
-          for (const { collection, id, value, options } of request.writes) tx.put(collection, id, value, options);
+          for (const { collection, id, value, options } of request.writes) {
+            if (value === undefined) tx.delete(collection, id);
+            else tx.put(collection, id, value, options);
+          }
           return true;
         });
       case 'watch': {
-        const watch = store.watch(request.scope, () => send({ changed: request.request }));
+        const watch = store.watch(request.scope, (changes) => send({ changed: request.request, changes }));
         child.once('exit', () => watch.end());
         await watch.ready;
         return true;
@@ -68,17 +85,20 @@ export function serveStore(child: ChildProcess, store: Store): void {
 }
 
 /** The store of the parent, in a child. */
-export function storeOfParent(): Pick<Store, 'transact' | 'watch'> {
+export function storeOfParent(): Pick<Store, 'query' | 'transact' | 'watch'> {
   let last = 0;
   const waiting = new Map<number, (reply: Reply) => void>();
-  const listeners = new Map<number, () => void>();
+  const listeners = new Map<number, (changes: readonly Change[]) => void>();
   process.on('message', (message: object) => {
     if ('reply' in message) {
       const reply = message as Reply;
       waiting.get(reply.reply)?.(reply);
       waiting.delete(reply.reply);
     }
-    if ('changed' in message) listeners.get(message.changed as number)?.();
+    if ('changed' in message) {
+      const { changed, changes } = message as { readonly changed: number; readonly changes: readonly Change[] };
+      listeners.get(changed)?.(changes);
+    }
   });
   const ask = (request: object): { readonly number: number; readonly answer: Promise<unknown> } => {
     const number = (last += 1);
@@ -105,17 +125,16 @@ export function storeOfParent(): Pick<Store, 'transact' | 'watch'> {
       get,
       getAll: (collection, ids) => Promise.all(ids.map((id) => get(collection, id))),
       query: () => {
-        throw new Error('Children do not query.');
+        throw new Error('Children do not query in transactions.');
       },
       put: (collection, id, value, options) =>
         writes.push({ collection, id, value, ...(options === undefined ? {} : { options }) }),
-      delete: () => {
-        throw new Error('Children do not delete.');
-      },
+      delete: (collection, id) => writes.push({ collection, id }),
     });
     return (await ask({ type: 'commit', reads, writes }).answer) === true ? { result } : undefined;
   };
   return {
+    query: async (query) => (await ask({ type: 'query', query }).answer) as Page,
     transact: async (body) => {
       for (;;) {
         const committed = await attempt(body);
@@ -124,7 +143,7 @@ export function storeOfParent(): Pick<Store, 'transact' | 'watch'> {
     },
     watch: (scope, listener): Watch => {
       const { number, answer } = ask({ type: 'watch', scope });
-      listeners.set(number, () => listener([]));
+      listeners.set(number, listener);
       return { ready: answer.then(() => undefined), end: () => listeners.delete(number) };
     },
   };

@@ -12,6 +12,7 @@ import { PATIENCE_MS } from '../../patience';
 import { becomes, within } from '../../waits';
 import { bundleProgram } from '../bundled-program';
 import { freePort } from '../free-port';
+import { eventually } from '../../e2e/harness';
 import { Modules, moduleOf, WorkerProgram, writeModule } from './support';
 import { serveStore } from './shared-store';
 import { MemoryStore } from '../../../examples/extending/memory-store';
@@ -158,6 +159,45 @@ describe('the local stack with a directory of modules', () => {
     expect(await call('keeper.publish', ['mine'])).toEqual({ id: 1, result: [1, true] });
     expect(await call('keeper.escape', [])).toMatchObject({
       error: { code: -32000, data: { code: 'bad_request' } },
+    });
+  });
+
+  it('runs a schedule as docs/services.md shows', async () => {
+    const shown = readDocument('docs/services.md').blocks.find(({ text }) => text.includes('"schedule.cron"'));
+    const { method, params } = JSON.parse(shown?.text ?? '') as {
+      readonly method: string;
+      readonly params: readonly Json[];
+    };
+    const { result: id } = (await call(method, params)) as { readonly result: string };
+    await call('schedule.run_now', [id]);
+    const schedule = await eventually(
+      () => call('schedule.get', [id]),
+      (answer) => JSON.stringify(answer).includes('"outcome"'),
+      'it has run',
+    );
+    expect(schedule).toMatchObject({
+      result: { title: 'forecast', state: 'active', runs: 1, last: { outcome: 'answer', result: 'sunny' } },
+    });
+  });
+
+  it('gives schedules to modules, for their callers', async () => {
+    writeModule(
+      directory,
+      'planner',
+      moduleOf({
+        plan: "({ schedule }, [city]) => schedule.at(new Date(Date.now() + 3_600_000), 'weather.forecast', [city])",
+        drop: '({ schedule }, [id]) => schedule.cancel(id)',
+        push: '({ schedule }, [id]) => schedule.runNow(id)',
+      }),
+    );
+    const { result: id } = (await call('planner.plan', ['oslo'])) as { readonly result: string };
+    expect(await call('schedule.get', [id])).toMatchObject({
+      result: { owner: 'anonymous:anonymous', method: 'weather.forecast', args: ['oslo'], state: 'active' },
+    });
+    expect(await call('planner.push', [id])).toMatchObject({ result: { id } });
+    expect(await call('planner.drop', [id])).toEqual({ id: 1, result: true });
+    expect(await call('planner.drop', [id])).toMatchObject({
+      error: { code: -32000, data: { code: 'not_found' } },
     });
   });
 });
