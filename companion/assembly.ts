@@ -12,20 +12,14 @@ import {
   type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
-import {
-  domainModules,
-  type FileLimits,
-  fileModule,
-  type GovernedFiles,
-  LatePorts,
-} from '@cmbs/shared/services/builtin';
+import type { FileLimits } from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
 import type { ExchangeDefinition } from './exchanges/exchange';
 import { schemesOf } from './exchanges/exchanges';
 import { type Metrics, prometheusMetrics } from './metrics';
-import type { ModuleAdditions } from './modules';
+import type { ModuleAdditions } from '@cmbs/shared/services/modules';
 import type { ScheduleLimits } from './schedules';
 
 /** Additions of a program to its companion (docs/extending.md). The functions of the deployment need the same. */
@@ -68,8 +62,6 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly newId: NewId;
   /** Where callers log in by `system.auth`; the method is refused when absent. */
   readonly sessions?: Sessions | undefined;
-  /** The files of the module `file`, which refuses without them. */
-  readonly openFiles?: GovernedFiles | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -88,8 +80,6 @@ export class CompanionAssembly {
   /** Schemes of the addresses that members may have. */
   readonly schemes: AddressSchemes;
   readonly services: Services;
-  /** What modules use of the domain, which the program opens later. */
-  readonly ports = new LatePorts();
   readonly #options: AssemblyOptions;
   readonly #codecs: Codecs;
   readonly #exchanges: readonly ExchangeDefinition[];
@@ -113,8 +103,7 @@ export class CompanionAssembly {
       slowMs: options.config.CMBS_SLOW_CALL_MS,
       sessions: options.sessions,
     });
-    const builtIn = [...domainModules(this.ports, this.services), fileModule(options.openFiles)];
-    for (const module of [...builtIn, ...services]) this.services.register(module);
+    for (const module of services) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);

@@ -2,7 +2,6 @@
  * A companion on Google Cloud, or on its emulators: waits for the lease of its shard, serves the shard for as long as the
  * lease holds, and waits again. Its control endpoint answers all the while.
  */
-import { join } from 'node:path';
 import {
   aborted,
   backOff,
@@ -14,7 +13,6 @@ import {
   type Authorize,
   type Clock,
   type Log,
-  type Principal,
 } from '@cmbs/shared';
 import {
   type Access,
@@ -44,14 +42,8 @@ import type { IdentityTokens } from '@cmbs/shared/rpc';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { KeyValues } from '@cmbs/shared/services';
-import {
-  type DiscoveryPort,
-  discoveryModule,
-  keyValueModule,
-  ServiceRegistry,
-} from '@cmbs/shared/services/builtin';
-import type { ModuleHost } from '@cmbs/shared/services/modules';
+import { BuiltInServices } from '@cmbs/shared/services/builtin';
+import { type ModuleHost, openModules } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -64,8 +56,7 @@ import { type OpenFiles, openFiles } from './files';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
 import { ModuleAnnouncements } from './module-announcements';
-import { openModules } from './modules';
-import { scheduleFunctions, Scheduling } from './schedules';
+import { runSchedules } from './schedules';
 import { shardLease } from './shard-lease';
 import { shardRpc } from './shard-rpc';
 
@@ -148,10 +139,9 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
 
 /** The companion with its control endpoint, before it opens anything else. */
 async function assembled(parts: Omit<LeasedParts, 'assembly' | 'control' | 'tokens'>): Promise<LeasedCompanion> {
-  const { config, log, clock, opened } = parts;
+  const { config, log, clock } = parts;
   const assembly = new CompanionAssembly({
     ...parts,
-    openFiles: opened?.files,
     newId,
     zeroMq: (layers) => zeroMq(cloudAddresses(config, layers)),
   });
@@ -197,17 +187,12 @@ class LeasedCompanion implements CloudCompanion {
   readonly #holder = newId();
   readonly #stop = new AbortController();
   readonly #access: Access;
-  readonly #scheduling: Scheduling;
-  readonly #keyValues: KeyValues;
-  readonly #registry: ServiceRegistry;
-  readonly #discovery: DiscoveryPort;
+  readonly #builtIn: BuiltInServices;
   readonly #order: OrderClock;
   /** For what methods publish: a method may run while no shard is held. */
   readonly #bus: Bus;
   #domain: Domain | undefined;
   #opening: Promise<void> = Promise.resolve();
-  /** Known once the domain is open. */
-  #members: MemberServices | undefined;
   #announcements: ModuleAnnouncements | undefined;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
@@ -218,7 +203,7 @@ class LeasedCompanion implements CloudCompanion {
 
   constructor(parts: LeasedParts) {
     this.#parts = parts;
-    const { config, clock, log, limits = {}, assembly, control } = parts;
+    const { config, clock, log, limits = {}, assembly, opened, control } = parts;
     const { metrics } = assembly;
     this.#leaseLimits = limits.lease ?? CLOUD_LEASE_LIMITS;
     this.#shards = new Shards(config.CMBS_SHARDS, assembly.layers);
@@ -239,23 +224,16 @@ class LeasedCompanion implements CloudCompanion {
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
     parts.late.access = this.#access;
-    const isAdministrator = (principal: Principal): Promise<boolean> => this.#access.isAdministrator(principal);
     const { services, authorize } = assembly;
-    this.#scheduling = new Scheduling({
-      store: this.#store,
+    this.#builtIn = new BuiltInServices({
       services,
-      access: this.#access,
-      authorize,
+      store: this.#store,
       clock,
       newId,
-      log,
-      counters: metrics,
+      authorize,
+      isAdministrator: (principal) => this.#access.isAdministrator(principal),
+      files: opened?.files,
     });
-    this.#keyValues = new KeyValues({ store: this.#store, newId, clock });
-    this.#registry = new ServiceRegistry({ store: this.#store, clock, isAdministrator });
-    this.#discovery = { registry: this.#registry, members: () => this.#members };
-    assembly.services.register(keyValueModule({ keyValues: this.#keyValues, isAdministrator }));
-    assembly.services.register(discoveryModule(this.#discovery));
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -280,29 +258,26 @@ class LeasedCompanion implements CloudCompanion {
 
   /** Opens the domain and starts the service modules, which a standby has too, and then waits for the lease. */
   async open(): Promise<void> {
-    const { config, clock, log, assembly, modules, opened } = this.#parts;
+    const { config, clock, log, assembly, modules } = this.#parts;
     this.#opening = this.#persist('the domain was not opened', () => this.#openDomain());
     // Without the store the companion starts all the same; modules are refused the domain until the store answers.
     await untilOr(this.#opening, clock, DOMAIN_WAIT_MS);
     this.#modules = await openModules(
       {
         config,
+        folder: __dirname,
         services: assembly.services,
-        files: opened?.files,
-        discovery: this.#discovery,
-        access: this.#access,
-        ports: assembly.ports,
+        functions: this.#builtIn.functions,
+        groups: (principal) => this.#access.groups(principal),
         store: this.#store,
-        keyValues: this.#keyValues,
         clock,
         newId,
         log,
-        workerFile: join(__dirname, 'module-worker.js'),
       },
-      { ...modules, functions: { ...scheduleFunctions(assembly.services), ...modules?.functions } },
+      modules,
     );
     this.#announcements = ModuleAnnouncements.start({
-      registry: this.#registry,
+      registry: this.#builtIn.registry,
       services: assembly.services,
       url: config.CMBS_PUBLIC_URL ?? '',
       clock,
@@ -344,8 +319,8 @@ class LeasedCompanion implements CloudCompanion {
       config,
     );
     this.#domain = domain;
-    this.#members = new MemberServices({ entities: domain.entities, layers, clock, uriOf: this.#uriOf });
-    assembly.ports.open(domain.ports);
+    const members = new MemberServices({ entities: domain.entities, layers, clock, uriOf: this.#uriOf });
+    this.#builtIn.open({ ports: domain.ports, members });
   }
 
   readonly #uriOf = (path: string): string => (this.#parts.config.CMBS_PUBLIC_URL ?? '') + path;
@@ -471,9 +446,18 @@ class LeasedCompanion implements CloudCompanion {
   }
 
   async #serveWith(companion: Companion, lease: Lease, over: AbortSignal): Promise<void> {
-    const { config, log, control, schedules } = this.#parts;
+    const { config, clock, log, control, assembly, schedules } = this.#parts;
     // A companion of another shard may run schedules at the same time.
-    const runner = this.#scheduling.start(false, schedules);
+    const runner = runSchedules({
+      store: this.#store,
+      services: assembly.services,
+      clock,
+      newId,
+      log,
+      counters: assembly.metrics,
+      isAlone: false,
+      limits: schedules,
+    });
     try {
       this.#current = companion;
       control.serve(companion);

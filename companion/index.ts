@@ -25,5 +25,4 @@ export { schemesOf } from './exchanges/exchanges';
 export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';
 export { ModuleAnnouncements } from './module-announcements';
-export { type ModuleAdditions, openModules } from './modules';
-export { scheduleFunctions, Scheduling } from './schedules';
+export { runSchedules } from './schedules';

@@ -1,5 +1,4 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import { join } from 'node:path';
 import { type Authorize, CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
 import { canAdministrate, ensureUser, firstAdministratorOf } from '@cmbs/shared/access';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
@@ -7,13 +6,8 @@ import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, MemberServices, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
-import { KeyValues } from '@cmbs/shared/services';
-import {
-  type DiscoveryPort,
-  discoveryModule,
-  keyValueModule,
-  ServiceRegistry,
-} from '@cmbs/shared/services/builtin';
+import { BuiltInServices } from '@cmbs/shared/services/builtin';
+import { openModules } from '@cmbs/shared/services/modules';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -25,9 +19,7 @@ import {
   localAddresses,
   ModuleAnnouncements,
   openFiles,
-  openModules,
-  scheduleFunctions,
-  Scheduling,
+  runSchedules,
   zeroMq,
 } from '@cmbs/companion';
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
@@ -97,9 +89,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const assembly = new CompanionAssembly({
       authorize: byRules,
       ...options,
-      openFiles: opened?.files,
       clock,
       newId,
+      sessions,
       zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
     });
     const { layers, authorize, metrics, schemes } = assembly;
@@ -113,24 +105,19 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const programs = programAccess(config, { store, clock, log, counters: metrics });
     late.access = programs;
     const { access } = programs;
-    const keyValues = new KeyValues({ store, newId, clock });
-    assembly.services.register(
-      keyValueModule({ keyValues, isAdministrator: (principal) => access.isAdministrator(principal) }),
-    );
+    const builtIn = new BuiltInServices({
+      services: assembly.services,
+      store,
+      clock,
+      newId,
+      authorize,
+      isAdministrator: (principal) => access.isAdministrator(principal),
+      files: opened?.files,
+    });
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
-    const scheduling = new Scheduling({
-      store,
-      services: assembly.services,
-      access: programs.access,
-      authorize,
-      clock,
-      newId,
-      log,
-      counters: metrics,
-    });
     // Requests may arrive while the companion is still opening its sockets.
     const ready: { companion?: Companion } = {};
     let base = config.CMBS_PUBLIC_URL ?? '';
@@ -168,15 +155,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     );
     sessions?.begin({ ...app, newId });
     closing.push(async () => app.categories.close());
-    assembly.ports.open(app.ports);
-    const registry = new ServiceRegistry({
-      store,
-      clock,
-      isAdministrator: (principal) => access.isAdministrator(principal),
-    });
     const members = new MemberServices({ entities: app.entities, layers, clock, uriOf });
-    const discovery: DiscoveryPort = { registry, members: () => members };
-    assembly.services.register(discoveryModule(discovery));
+    builtIn.open({ ports: app.ports, members });
     await app.categories.resume();
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
@@ -190,23 +170,17 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       const modules = await openModules(
         {
           config,
+          folder: __dirname,
           services: assembly.services,
-          access,
-          ports: assembly.ports,
-          files: opened?.files,
-          discovery,
+          functions: builtIn.functions,
+          groups: (principal) => access.groups(principal),
           store,
-          keyValues,
           clock,
           newId,
           log,
-          workerFile: join(__dirname, 'module-worker.js'),
           esbuild: require.resolve('esbuild'),
         },
-        {
-          ...options.modules,
-          functions: { ...scheduleFunctions(assembly.services), ...options.modules?.functions },
-        },
+        options.modules,
       );
       if (modules !== undefined) closing.push(() => modules.close());
       return assembly.start({ store, bus, categories: app.categories, order, deployment, uriOf });
@@ -217,7 +191,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     ready.companion = started;
     const announcements = ModuleAnnouncements.start({
-      registry,
+      registry: builtIn.registry,
       services: assembly.services,
       url: base,
       clock,
@@ -225,8 +199,17 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     closing.push(() => announcements.close());
     companionGauges(metrics, () => started);
-    // The lock of the data directory makes this process the only one.
-    const runner = scheduling.start(true, options.schedules);
+    const runner = runSchedules({
+      store,
+      services: assembly.services,
+      clock,
+      newId,
+      log,
+      counters: metrics,
+      // The data directory has a lock.
+      isAlone: true,
+      limits: options.schedules,
+    });
     // All at once: the companion answers requests that wait for a delivery.
     closing.push(async () => {
       await Promise.all([endpoint.close(), started.close(), runner.close(COMPANION_DRAIN_MS)]);

@@ -2,16 +2,7 @@
  * The runtime of a function on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP. Each
  * is loaded and connected when a request first needs it, which keeps cold starts short.
  */
-import {
-  type Authorize,
-  CmbsError,
-  newId,
-  systemClock,
-  type Clock,
-  type Counters,
-  type Log,
-  type Principal,
-} from '@cmbs/shared';
+import { type Authorize, CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
 import {
   type AddressSchemes,
   companionDirectory,
@@ -26,17 +17,9 @@ import type { CloudConfig } from '@cmbs/shared/config';
 import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
-import { type Codec, codecsOf, KeyValues, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import {
-  discoveryModule,
-  domainModules,
-  fileModule,
-  keyValueModule,
-  LatePorts,
-  scheduleModule,
-  Schedules,
-  ServiceRegistry,
-} from '@cmbs/shared/services/builtin';
+import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { BuiltInServices } from '@cmbs/shared/services/builtin';
+import { type ModuleHost, openModules } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -77,6 +60,8 @@ export interface CloudOptions {
   readonly services?: readonly ServiceModule[];
   /** Codecs besides JSON-RPC and XML-RPC, for pushed messages; the companion needs the same. */
   readonly codecs?: readonly Codec[];
+  /** Absolute path of the folder with the modules that were built into the function; that of the program when absent. */
+  readonly folder?: string;
   readonly limits?: CloudLimits;
 }
 
@@ -101,11 +86,13 @@ export async function cloudRuntime({
   renderings = [],
   services: modules = [],
   codecs = [],
+  folder = __dirname,
   limits = {},
 }: CloudOptions): Promise<CloudRuntime> {
   const layers = layersOf(additional);
   const shards = new Shards(config.CMBS_SHARDS, layers);
   const publicUrl = config.CMBS_PUBLIC_URL ?? '';
+  const uriOf = (path: string): string => publicUrl + path;
   const store = openFirestoreStore({
     projectId: config.GOOGLE_CLOUD_PROJECT,
     databaseId: config.CMBS_FIRESTORE_DATABASE,
@@ -145,16 +132,15 @@ export async function cloudRuntime({
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
   // The companion runs the schedules.
-  const isAdministrator = (principal: Principal): Promise<boolean> => programs.access.isAdministrator(principal);
-  const keyValues = new KeyValues({ store, newId, clock });
-  const ports = new LatePorts();
-  const builtIn = [
-    ...domainModules(ports, services),
-    fileModule(undefined),
-    keyValueModule({ keyValues, isAdministrator }),
-    scheduleModule(new Schedules({ store, clock, newId, authorize: decide, services, isAdministrator })),
-  ];
-  for (const module of [...builtIn, ...modules]) services.register(module);
+  for (const module of modules) services.register(module);
+  const builtIn = new BuiltInServices({
+    services,
+    store,
+    clock,
+    newId,
+    authorize: decide,
+    isAdministrator: (principal) => programs.access.isAdministrator(principal),
+  });
   const push: PushOptions | undefined = target && {
     services,
     signed:
@@ -162,6 +148,7 @@ export async function cloudRuntime({
         ? undefined
         : { verifier, expected: { audience, accounts: [serviceAccount] } },
   };
+  let hosted: ModuleHost | undefined;
   try {
     const deployment = await deploymentId(store, newId);
     const app = assemble(
@@ -179,7 +166,7 @@ export async function cloudRuntime({
         log,
         ...(counters === undefined ? {} : { counters }),
         deployment,
-        uriOf: (path) => publicUrl + path,
+        uriOf,
         memberHosts: shards.hosts,
         shardOf: (member) => shards.of(member).name,
         ...(schemes === undefined ? {} : { schemes }),
@@ -195,23 +182,19 @@ export async function cloudRuntime({
       config,
     );
     sessions?.begin({ ...app, newId });
-    ports.open(app.ports);
-    const members = new MemberServices({
-      entities: app.entities,
-      layers,
+    const members = new MemberServices({ entities: app.entities, layers, clock, uriOf });
+    builtIn.open({ ports: app.ports, members });
+    hosted = await openModules({
+      config: { ...config, CMBS_MODULES_DIR: undefined },
+      folder,
+      services,
+      functions: builtIn.functions,
+      groups: (principal) => programs.access.groups(principal),
+      store,
       clock,
-      uriOf: (path) => publicUrl + path,
+      newId,
+      log,
     });
-    services.register(
-      discoveryModule({
-        registry: new ServiceRegistry({
-          store,
-          clock,
-          isAdministrator,
-        }),
-        members: () => members,
-      }),
-    );
     return {
       app,
       publicUrl,
@@ -220,11 +203,13 @@ export async function cloudRuntime({
       sites: sitePolicyOf(config, ownHosts(config)),
       close: async () => {
         app.categories.close();
+        await hosted?.close();
         await bus.close();
         await store.close();
       },
     };
   } catch (error) {
+    await hosted?.close();
     await store.close();
     throw error;
   }

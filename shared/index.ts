@@ -33,7 +33,6 @@ export {
   type Operation,
   type Principal,
   type Resource,
-  sessionOf,
 } from './principal';
 export { VERSION } from './version';
 export { aborted, inTime, nextTurn, pause, untilOr } from './waiting';

@@ -1,5 +1,5 @@
 /** `POST /rpc`: calls of methods in XML-RPC and JSON-RPC. Every call takes the way of the dispatcher, with its decision. */
-import { callerKey, CmbsError, sessionOf } from '@cmbs/shared';
+import { callerKey, CmbsError } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import {
   type CallContext,
@@ -66,7 +66,6 @@ async function run(
   const context: CallContext = {
     principal,
     clientAddress,
-    ...sessionOf(principal),
     way: protocol.name === 'xml-rpc' ? 'xml-rpc' : 'json-rpc',
     trace,
     ...(isStored ? { isStored } : {}),

@@ -8,7 +8,7 @@ import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
 import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
-import { type Principal, sessionOf } from '../principal';
+import type { Principal } from '../principal';
 import type { Traceparent } from '../trace';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
@@ -121,7 +121,6 @@ export class Execution {
     const { services, codecs, log, counters } = this.#context;
     const { value, type } = await outcomeOf(services, call, {
       ...caller,
-      ...sessionOf(caller.principal),
       isStored: true,
       signal: this.#stop.signal,
       log,

@@ -30,7 +30,9 @@ export function moduleProblems(
   isReachable: boolean,
 ): readonly string[] {
   const problems: string[] = [];
-  if (config.CMBS_MODULE_SETTINGS !== undefined && config.CMBS_MODULES_DIR === undefined) {
+  // In the cloud the modules may be part of the program.
+  const isLocal = config.CMBS_DATA_DIR !== undefined;
+  if (config.CMBS_MODULE_SETTINGS !== undefined && config.CMBS_MODULES_DIR === undefined && isLocal) {
     problems.push('CMBS_MODULE_SETTINGS needs CMBS_MODULES_DIR.');
   }
   const { CMBS_FILES_DIR: files } = config;

@@ -12,6 +12,7 @@ export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from '.
 export { KeyValues, type KeyValuesOptions } from './kv/key-values';
 export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
 export { MULTICALL } from './multicall';
+export type { PortCaller, PortFunction, PortFunctionTable } from './port-function';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { type CallContext, type ModuleDescription, Services } from './services';
 export { codecsOf, type StandardOptions, standardServices } from './standard';

@@ -7,7 +7,7 @@ import { CmbsError, describeError } from '../errors';
 import type { JsonObject } from '../json';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Histograms, type Log, silentHistograms } from '../log';
-import { allowAll, type Authorize, type Principal } from '../principal';
+import { allowAll, type Authorize, type Principal, sessionOf } from '../principal';
 import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
@@ -322,20 +322,19 @@ export class Services {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
     }
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
+    await this.#authorized(principal, methodName, method.flags ?? {});
     if (method.flags?.secret === true && caller.isStored === true) {
       const text = `${methodName} was not called: the answer has a secret and would be stored; call the method over HTTP.`;
       throw new Fault(FAULT.refused, text, { code: 'forbidden' });
     }
-    await this.#authorized(principal, methodName, method.flags ?? {});
     const { args, ...result } = fitted(methodName, method, params);
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);
     const deadlineMs = Math.min(this.#deadlineMs, method.flags?.timeoutMs ?? Infinity);
     const cancel = this.#clock.after(deadlineMs, () => deadline.abort());
-    const session = caller.session ?? sessionOf(principal);
     const context = {
+      ...sessionOf(principal),
       ...caller,
-      ...(session === undefined ? {} : { session }),
       methodName,
       depth,
       signal: over,
@@ -390,9 +389,6 @@ export function checkModule({ name, methods }: ServiceModule): void {
   }
   for (const [method, described] of Object.entries(methods)) checkMethod(`${name}.${method}`, method, described);
 }
-
-/** The id of the access token that a call came with: a session, which ends with the token. */
-const sessionOf = ({ token }: Principal): string | undefined => token?.slice(token.lastIndexOf('/') + 1);
 
 /** Whether a text can be the name of a module or of a method. */
 export const isServiceName = (text: string): boolean => NAME.test(text);

@@ -1,5 +1,5 @@
 import { ExactNumber } from '@cmbs/shared/exact-json';
-import { codecsOf, Fault, type Value, xmlRpc, xmlRpcProtocol } from '@cmbs/shared/services';
+import { codecsOf, Fault, type Value, xmlRpcProtocol } from '@cmbs/shared/services';
 import { writeAnswer } from '../../shared/services/codecs/xml-rpc-writer';
 import fc from '../property';
 import { bytes, callWith, faultCode, faultIn, outcomeOf, readBack, valueOf, written } from './xml-rpc-support';
@@ -191,7 +191,7 @@ describe('a call of XML-RPC', () => {
   });
 
   it('is found in the content of a message, and answered as text', () => {
-    const codecs = codecsOf([xmlRpc]);
+    const codecs = codecsOf();
     const text = `\ufeff${callWith('<value><int>1</int></value>')}`;
     const call = { method: 'trial.m', params: [1], codec: 'xml-rpc' };
     expect(codecs.decode(text.slice(1))).toEqual(call);

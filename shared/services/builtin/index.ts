@@ -1,4 +1,6 @@
 /** The built-in service modules, beside `system` and `echo` of every program, and the ports that they use. */
+export { type BuiltInParts, BuiltInServices, type DomainParts } from './built-in';
+export { keyValueFunctions } from './kv-functions';
 export {
   discoveryModule,
   type DiscoveryOperation,
@@ -15,15 +17,12 @@ export {
   type ServiceRecord,
 } from './discovery/record';
 export { MAX_DESCRIPTORS, type RecordPage, ServiceRegistry } from './discovery/registry';
-export { domainModules } from './domain-modules';
-export { entityCalls } from './entities';
 export { fileModule, type FileOperation, fileOperations, noFiles } from './file';
 export { type FileCaller, type FileCondition, GovernedFiles } from './files/governed-files';
 export type { FileLimits } from './files/limits';
 export { type FileName, fileName, nothingAt, pathOf, shownName } from './files/names';
 export { type FileInfo, type OpenFile, VirtualFiles } from './files/virtual-files';
 export { keyValueModule, type KeyValuePorts } from './kv';
-export { messageCalls } from './message';
 export {
   type AcknowledgedEntry,
   type DomainPorts,

@@ -50,6 +50,8 @@ export interface ModuleHostOptions {
   readonly workerFile: string;
   /** Absolute path of esbuild's main file, which compiles TypeScript; Node.js does where it can when absent. */
   readonly esbuild?: string | undefined;
+  /** Whether the directory may change while the program runs; yes when absent. */
+  readonly changes?: boolean;
   /** Runs modules on the main thread, for a debugger. They are not contained there. */
   readonly onMainThread?: boolean;
   readonly limits?: Partial<ModuleLimits>;
@@ -100,7 +102,16 @@ export class ModuleHost implements ModuleSource {
   }
 
   async #open(): Promise<void> {
-    const { directory, workerFile, settingsFile, services, errors, log, onMainThread = false } = this.#options;
+    const {
+      directory,
+      workerFile,
+      settingsFile,
+      services,
+      errors,
+      log,
+      onMainThread = false,
+      changes = true,
+    } = this.#options;
     if (!(await isFolder(this.#directory))) {
       throw new CmbsError('bad_request', `CMBS_MODULES_DIR=${JSON.stringify(directory)} is not a directory.`);
     }
@@ -110,7 +121,7 @@ export class ModuleHost implements ModuleSource {
     await readModuleSettings(settingsFile);
     if (onMainThread) log.warn('modules run on the main thread, for the debugger; nothing contains their faults');
     // A change during the start is found afterwards.
-    this.#watch.set([this.#directory]);
+    if (changes) this.#watch.set([this.#directory]);
     await this.#adoptAll();
     const candidates: Candidate[] = [];
     await concurrently([...this.#modules.values()], LOAD_CONCURRENCY, async (module) => {
@@ -129,6 +140,7 @@ export class ModuleHost implements ModuleSource {
       throw new CmbsError('bad_request', `${this.#problems.join('\n')}\nCMBS_MODULE_ERRORS=fatal ends the start.`);
     }
     this.#isOpening = false;
+    if (!changes) return;
     services.attach(this);
     this.#watchAll();
     this.#lookLater();

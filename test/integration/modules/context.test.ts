@@ -1,6 +1,6 @@
 import { CmbsError, type Principal } from '@cmbs/shared';
 import { FAULT } from '@cmbs/shared/services';
-import type { PortCaller } from '@cmbs/shared/services/modules';
+import type { PortCaller } from '@cmbs/shared/services';
 import { moduleOf, Modules, WorkerProgram } from './support';
 import { deferred, within } from '../../waits';
 

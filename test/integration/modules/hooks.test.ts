@@ -1,4 +1,4 @@
-import type { PortCaller } from '@cmbs/shared/services/modules';
+import type { PortCaller } from '@cmbs/shared/services';
 import { moduleOf, moduleReturning, Modules, WorkerProgram } from './support';
 import { becomes } from '../../waits';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { newId, type Principal, systemClock } from '@cmbs/shared';
 import { ExactNumber } from '@cmbs/shared/exact-json';
 import { FAULT, KeyValues, type Value } from '@cmbs/shared/services';
-import { keyValueFunctions } from '@cmbs/shared/services/modules';
+import { keyValueFunctions } from '@cmbs/shared/services/builtin';
 import { moduleScope } from '../../../shared/services/kv/places';
 import { openTemporaryStore, type TemporaryStore } from '../../contract/temporary-store';
 import { moduleOf, Modules, WorkerProgram } from './support';

@@ -5,12 +5,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Authorize, type LogFields, newId, type Principal, systemClock } from '@cmbs/shared';
 import type { Value } from '@cmbs/shared/services';
-import { Fault, type Services, standardServices } from '@cmbs/shared/services';
+import { Fault, type PortFunction, type Services, standardServices } from '@cmbs/shared/services';
 import {
   type ModuleErrors,
   ModuleHost,
   type ModuleLimits,
-  type PortFunction,
   standardFunctions,
 } from '@cmbs/shared/services/modules';
 import type { CallContext } from '../../../shared/services/services';

@@ -4,8 +4,8 @@ import { CmbsError } from '../../errors';
 import { argumentIn, requireCount, stepIn, textIn } from '../kv/arguments';
 import type { Database, KeyValues, OperationOptions } from '../kv/key-values';
 import { callerName, moduleScope, sessionOwner } from '../kv/places';
-import type { Value } from './kit';
-import type { PortCaller, PortFunction } from './port-functions';
+import type { PortCaller, PortFunction, PortFunctionTable } from '../port-function';
+import type { Value } from '../value';
 
 const mine = z.union([z.boolean(), z.literal('session')]).exactOptional();
 const optionsSchema = z.strictObject({ mine });
@@ -24,7 +24,7 @@ const commitSchema = z.strictObject({
 type Mine = z.infer<typeof optionsSchema>['mine'];
 
 /** The functions, by name. */
-export function keyValueFunctions(keyValues: KeyValues): Readonly<Record<string, PortFunction>> {
+export function keyValueFunctions(keyValues: KeyValues): PortFunctionTable {
   const scopeOf = ({ module }: PortCaller) => moduleScope(module);
   /** An operation on the database that the first argument names. */
   const on =
