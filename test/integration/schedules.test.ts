@@ -315,6 +315,24 @@ describe('a call that fails', () => {
   });
 });
 
+describe('a method whose result is a secret', () => {
+  it('is refused, since the result of a run is stored', async () => {
+    let calls = 0;
+    const secret = async (): Promise<Value> => `secret ${(calls += 1)}`;
+    const described = { documentation: 'For a test.', signatures: [['string']], flags: { secret: true } };
+    shop.services.register({ name: 'safe', methods: { open: { ...described, call: secret } } });
+    shop.start();
+    const entries = [[{ methodName: 'safe.open', params: [] }]];
+    const direct = await shop.create('at', [new Date(START + SECOND), 'safe.open', []]);
+    const inside = await shop.create('at', [new Date(START + SECOND), 'system.multicall', entries]);
+    const { last } = await shop.advance(SECOND, direct, isEnded, 'it was refused');
+    expect(last).toMatchObject({ outcome: 'fault', fault: { code: FAULT.refused } });
+    const multicall = await shop.becomes(inside, isEnded, 'its call was refused');
+    expect(multicall.last?.result).toContain(`"faultCode":${FAULT.refused}`);
+    expect(calls).toBe(0);
+  });
+});
+
 describe('a right that is lost', () => {
   it('pauses the schedule after five refusals in a row, with the reason, until it is resumed', async () => {
     let isAllowed = true;
