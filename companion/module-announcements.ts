@@ -2,13 +2,13 @@
  * Publishes the modules of the program as records of the module `discovery`, at the start and every five minutes. When no
  * process of the deployment renews them, they are gone after three intervals.
  */
-import { type Clock, type Log, SYSTEM, VERSION } from '@cmbs/shared';
+import { type Clock, type Log, SYSTEM } from '@cmbs/shared';
 import type { Services } from '@cmbs/shared/services';
 import { MAX_DESCRIPTORS, PUBLISH_INTERVAL_MS, type ServiceRegistry } from '@cmbs/shared/services/builtin';
 
 export interface ModuleAnnouncementsOptions {
   readonly registry: Pick<ServiceRegistry, 'register'>;
-  readonly services: Pick<Services, 'list'>;
+  readonly services: Pick<Services, 'modules'>;
   /** Public URL of the deployment, without a slash at the end. */
   readonly url: string;
   readonly clock: Clock;
@@ -50,17 +50,17 @@ export class ModuleAnnouncements {
 
   async #publish(): Promise<void> {
     const { registry, services, url } = this.#options;
-    const names = [...new Set(services.list().map(({ name }) => name.slice(0, name.indexOf('.'))))];
-    for (let from = 0; from < names.length; from += MAX_DESCRIPTORS) {
+    const modules = services.modules();
+    for (let from = 0; from < modules.length; from += MAX_DESCRIPTORS) {
       await registry.register(
         SYSTEM,
-        names.slice(from, from + MAX_DESCRIPTORS).map((name) => ({
+        modules.slice(from, from + MAX_DESCRIPTORS).map(({ name, version }) => ({
           name,
           vo: '',
           site: url,
           admin: '',
           wsdl: '',
-          version: VERSION,
+          version,
           endpoint: [
             { uri: `${url}/RPC2`, encoding: 'xmlrpc' },
             { uri: `${url}/rpc`, encoding: 'jsonrpc' },

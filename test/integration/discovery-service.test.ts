@@ -246,6 +246,7 @@ describe('records', () => {
       methods: { echo: { documentation: 'x', signatures: [['array']], call: () => [] } },
     };
     services.register(echo);
+    services.replace({ ...echo, name: 'weather', version: '2.1' });
     let failures = 1;
     let publications = 0;
     const announcements = ModuleAnnouncements.start({
@@ -283,12 +284,13 @@ describe('records', () => {
         item: [{ key: 'kind', value: 'module' }],
       },
     ]);
+    expect(await found({ name: 'weather' })).toMatchObject([{ version: '2.1' }]);
     expect(await call(ALICE, 'deregister', { name: 'echo', provider_dn: 'system:system' })).toMatchObject({
       data: { code: 'forbidden' },
     });
     await announcements.close();
     clock.advance(15 * MINUTE_MS - 1);
-    expect(await namesOf()).toEqual(['discovery', 'echo']);
+    expect(await namesOf()).toEqual(['discovery', 'echo', 'weather']);
     clock.advance(1);
     expect(await namesOf()).toEqual([]);
   });

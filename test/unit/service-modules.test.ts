@@ -115,6 +115,7 @@ describe('what a module says about itself', () => {
     [{ methods: { a: { ...method, flags: { timeoutMs: 0 } } } }, /^methods\.a\.flags\.timeoutMs: /],
     [{ methods: { a: { ...method, flags: { callers: 'nobody' } } } }, /^methods\.a\.flags\.callers: /],
     [{ version: 1 }, /^version: /],
+    [{ version: '1.0\n2.0' }, /^version: a version is text on one line/],
     [{ priority: 'first' }, /^init_priority: /],
     [{ depends: 'weather' }, /^depends: /],
   ])('is refused: %j', (more, says) => {

@@ -37,7 +37,13 @@ const method = z.object({
 
 const schema = z.object({
   methods: z.record(z.string(), method, { error: 'there is no export methods, an object of methods by name' }),
-  version: z.string().min(1).max(100).nullable(),
+  // Callers read the version, also in the formats that have no control characters.
+  version: z
+    .string()
+    .min(1)
+    .max(100)
+    .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, { error: 'a version is text on one line' })
+    .nullable(),
   priority: z.number().nullable(),
   depends: z.array(z.string()).nullable(),
 });
