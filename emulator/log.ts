@@ -4,8 +4,10 @@ import { boundedLog, describeError, systemClock, type BoundedLog, type Log, type
 export const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** Entries for each request and delivery are `debug` at a terminal. */
-const isTraffic = ({ event }: LogFields): boolean => event === 'request' || event === 'delivery';
+const TRAFFIC: ReadonlySet<unknown> = new Set(['request', 'delivery', 'call']);
+
+/** Entries for each request, delivery and call are `debug` at a terminal, unless they warn, as of a slow call. */
+const isTraffic = ({ event }: LogFields): boolean => TRAFFIC.has(event);
 
 /** Escapes control characters, with which a client could forge lines. */
 const shown = (value: unknown): string => {
@@ -29,7 +31,7 @@ export function terminalLog(least: Severity, write: (line: string) => void): Log
   const line =
     (severity: Severity) =>
     (message: string, fields: LogFields = {}): void => {
-      const level = isTraffic(fields) ? 'debug' : severity;
+      const level = severity === 'info' && isTraffic(fields) ? 'debug' : severity;
       if (SEVERITIES.indexOf(level) < SEVERITIES.indexOf(least)) return;
       const details = Object.entries(fields)
         .filter(([, value]) => value !== undefined)

@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { terminalLog } from '@cmbs/emulator/log';
+import { stackLog, terminalLog } from '@cmbs/emulator/log';
 
 function logged(write: (log: ReturnType<typeof terminalLog>) => void): readonly string[] {
   const lines: string[] = [];
@@ -21,7 +21,19 @@ describe('a line at the terminal', () => {
     ]);
   });
 
-  it('omits lines about traffic unless the level is debug', () => {
-    expect(logged((log) => log.info('request', { event: 'request' }))).toEqual([]);
+  it.each(['request', 'delivery', 'call'])('about a %s is omitted unless the level is debug', (event) => {
+    expect(logged((log) => log.info(event, { event }))).toEqual([]);
+  });
+
+  it('about a slow call is not omitted', () => {
+    expect(logged((log) => log.warn('slow call', { event: 'call' }))).toEqual(['warn  slow call event=call\n']);
+  });
+
+  it('is written for each call, however many there are', () => {
+    const lines: string[] = [];
+    const log = stackLog('debug', (line) => lines.push(line));
+    for (let call = 0; call < 10; call++) log.info('call', { event: 'call', call });
+    log.flush();
+    expect(lines).toHaveLength(10);
   });
 });
