@@ -32,6 +32,7 @@ export const methods = {
   update: given('entities', 'update'),
   remove: given('entities', 'delete'),
   act: given('entities', 'act'),
+  publish: given('discovery', 'register'),
   call: { documentation: 'For a test.', signatures: ['any'], flags: { anyArguments: true }, call: ({ call }, args) => call(...args) },
   deep: {
     documentation: 'For a test.',

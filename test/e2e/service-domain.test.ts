@@ -644,6 +644,17 @@ describe('the rights of a method', () => {
     await root.result('acl.remove', general);
   });
 
+  it('who may not call a method of discovery may not use it through a module either', async () => {
+    const name = unique('service');
+    const rule = await root.result('acl.deny', 'discovery.register', ['user:bob']);
+    for (const method of ['discovery.register', 'relay.publish']) {
+      expect(await bob.fault(method, [{ name }])).toMatchObject({ code: -32000, data: { code: 'forbidden' } });
+      expect(await alice.result(method, [{ name }])).toBe(0);
+    }
+    await root.result('acl.remove', rule);
+    expect(await bob.result('relay.publish', [{ name }])).toBe(0);
+  });
+
   it('an owner shows an entity to another user, for a time', async () => {
     const path = `/cmbs/message/${unique('shared')}`;
     await alice.put(path, MESSAGE, { 'cmbs.message.message_content': 'hello' });

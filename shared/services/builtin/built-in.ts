@@ -68,7 +68,7 @@ export class BuiltInServices {
       ...domainFunctions(ports),
       ...keyValueFunctions(keyValues),
       ...fileFunctions(files),
-      ...discoveryFunctions(discovery),
+      ...discoveryFunctions(services),
       ...scheduleFunctions(services),
     };
   }

@@ -34,7 +34,7 @@ const PUBLISHED = 's';
 const OF_MEMBERS = 'm';
 
 /** Carries out an operation for a caller. @throws Fault, CmbsError */
-export type DiscoveryOperation = (
+type DiscoveryOperation = (
   caller: { readonly principal: Principal },
   args: readonly Value[],
 ) => Promise<Value>;
@@ -75,8 +75,7 @@ async function found(
   };
 }
 
-/** The operations by name; the methods have underscores in their names, the functions of modules do not. */
-export function discoveryOperations(port: DiscoveryPort): Readonly<Record<Operation, DiscoveryOperation>> {
+function operationsOf(port: DiscoveryPort): Readonly<Record<Operation, DiscoveryOperation>> {
   const { registry } = port;
   return {
     register: async ({ principal }, args) => {
@@ -170,7 +169,7 @@ type Operation = keyof typeof DESCRIPTIONS;
 
 /** The module `discovery`. */
 export function discoveryModule(port: DiscoveryPort): ServiceModule {
-  const operations = discoveryOperations(port);
+  const operations = operationsOf(port);
   return {
     name: 'discovery',
     methods: Object.fromEntries(

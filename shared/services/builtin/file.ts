@@ -17,7 +17,7 @@ export const noFiles = (): CmbsError =>
   );
 
 /** Carries out an operation on files for a caller. @throws Fault, CmbsError */
-export type FileOperation = (caller: FileCaller, args: readonly Value[]) => Promise<Value>;
+type FileOperation = (caller: FileCaller, args: readonly Value[]) => Promise<Value>;
 
 const name = z.string();
 const whole = z.int();

@@ -1,7 +1,6 @@
 /** The functions of every program for modules in a directory, such as `context.broker.send(…)` (docs/services.md). */
 import type { PortFunction, PortFunctionTable } from '../port-function';
 import type { Services } from '../services';
-import { discoveryOperations, type DiscoveryPort } from './discovery';
 import { entityCalls } from './entities';
 import { fileOperations } from './file';
 import type { GovernedFiles } from './files/governed-files';
@@ -18,17 +17,11 @@ export const domainFunctions = ({ messaging, entities }: DomainPorts): PortFunct
 export const fileFunctions = (files: GovernedFiles | undefined): PortFunctionTable =>
   family('file', fileOperations(files));
 
-/** `discovery.*`. */
-export function discoveryFunctions(discovery: DiscoveryPort): PortFunctionTable {
-  const { list_names: listNames, ...operations } = discoveryOperations(discovery);
-  return family('discovery', { ...operations, ...(listNames === undefined ? {} : { listNames }) });
-}
-
 const family = (name: string, calls: PortFunctionTable): PortFunctionTable =>
   Object.fromEntries(Object.entries(calls).map(([call, run]) => [`${name}.${call}`, run]));
 
-/** The methods of `schedule`, by the names that they have in modules. */
-const METHODS = {
+/** Methods by the names that they have in modules. */
+const SCHEDULE_METHODS = {
   at: 'at',
   every: 'every',
   cron: 'cron',
@@ -39,12 +32,34 @@ const METHODS = {
   resume: 'resume',
   runNow: 'run_now',
 } as const;
+const DISCOVERY_METHODS = {
+  register: 'register',
+  find: 'find',
+  listNames: 'list_names',
+  deregister: 'deregister',
+  expire: 'expire',
+} as const;
 
-/** `schedule.*`. Each is a call of the method, with the decision that every call passes. */
-export function scheduleFunctions(services: Pick<Services, 'call'>): PortFunctionTable {
+/** `schedule.*`. */
+export const scheduleFunctions = (services: Pick<Services, 'call'>): PortFunctionTable =>
+  methodCalls(services, 'schedule', SCHEDULE_METHODS);
+
+/** `discovery.*`. */
+export const discoveryFunctions = (services: Pick<Services, 'call'>): PortFunctionTable =>
+  methodCalls(services, 'discovery', DISCOVERY_METHODS);
+
+/** Functions that call methods of a built-in module, with the decision that every call passes. */
+function methodCalls(
+  services: Pick<Services, 'call'>,
+  module: string,
+  methods: Readonly<Record<string, string>>,
+): PortFunctionTable {
   const callOf =
     (method: string): PortFunction =>
     ({ module: _module, methodName: _methodName, depth, ...caller }, args) =>
-      services.call(`schedule.${method}`, args, { ...caller, depth: depth + 1, way: 'method' });
-  return Object.fromEntries(Object.entries(METHODS).map(([name, method]) => [`schedule.${name}`, callOf(method)]));
+      services.call(`${module}.${method}`, args, { ...caller, depth: depth + 1, way: 'method' });
+  return family(
+    module,
+    Object.fromEntries(Object.entries(methods).map(([name, method]) => [name, callOf(method)])),
+  );
 }

@@ -1,13 +1,7 @@
 /** The built-in service modules, beside `system` and `echo` of every program, and the ports that they use. */
 export { type BuiltInParts, BuiltInServices, type DomainParts } from './built-in';
 export { keyValueFunctions } from './kv-functions';
-export {
-  discoveryModule,
-  type DiscoveryOperation,
-  discoveryOperations,
-  type DiscoveryPort,
-  type ServiceSource,
-} from './discovery';
+export { discoveryModule, type DiscoveryPort, type ServiceSource } from './discovery';
 export {
   type Descriptor,
   providerOf,
@@ -17,7 +11,7 @@ export {
   type ServiceRecord,
 } from './discovery/record';
 export { MAX_DESCRIPTORS, type RecordPage, ServiceRegistry } from './discovery/registry';
-export { fileModule, type FileOperation, fileOperations, noFiles } from './file';
+export { fileModule, noFiles } from './file';
 export { type FileCaller, type FileCondition, GovernedFiles } from './files/governed-files';
 export type { FileLimits } from './files/limits';
 export { type FileName, fileName, nothingAt, pathOf, shownName } from './files/names';
