@@ -125,6 +125,7 @@ async function runOnce(received: Received, app: App, key: string): Promise<strin
     fingerprint: fingerprint('POST', '/rpc', protocol.name, body),
   };
   const work = {
+    bytes: body.length,
     run: () => run(received, app, { signal: new AbortController().signal, isStored: true }),
     unknown: (why: string) =>
       textOf(read.answer(read.calls.map(() => ({ value: new Fault(FAULT.outcomeUnknown, why) })))),

@@ -24,13 +24,18 @@ export interface IdempotentRunsOptions {
   readonly maxKeptChars?: number;
   /** {@link MAX_RUNNING} when absent. */
   readonly maxRunning?: number;
+  /** {@link MAX_RUNNING_BYTES} when absent. */
+  readonly maxRunningBytes?: number;
 }
 
-/** Requests in flight in one process: their work goes on when their callers leave. */
+/** Requests in flight in one process, and their bytes: their work goes on when their callers leave. */
 const MAX_RUNNING = 1000;
+const MAX_RUNNING_BYTES = 64 * 1024 * 1024;
 
 /** What a request asks for. */
 export interface Work {
+  /** Bytes of the request, which the work keeps in memory; 0 when absent. One request always fits. */
+  readonly bytes?: number;
   /** Does the work; resolves with the answer. When it rejects with `unauthenticated`, nothing was done. */
   run(): Promise<string>;
   /** The answer when it is not known whether the work was done, or what came of it. */
@@ -67,6 +72,7 @@ export class IdempotentRuns {
   readonly #options: IdempotentRunsOptions;
   /** Work of this process, by the id of the request. */
   readonly #running = new Map<string, { readonly fingerprint: string; readonly answer: Promise<string> }>();
+  #runningBytes = 0;
 
   constructor(options: IdempotentRunsOptions) {
     this.#options = options;
@@ -81,7 +87,7 @@ export class IdempotentRuns {
     const id = idOf(request);
     const begun = this.#running.get(id);
     if (begun !== undefined && begun.fingerprint !== request.fingerprint) throw mismatch();
-    if (begun === undefined && this.#running.size >= (this.#options.maxRunning ?? MAX_RUNNING)) {
+    if (begun === undefined && !this.#hasRoom(work)) {
       throw new CmbsError(
         'queue_full',
         'Too many requests with an Idempotency-Key are running; repeat this one.',
@@ -99,10 +105,21 @@ export class IdempotentRuns {
     );
   }
 
+  #hasRoom({ bytes = 0 }: Work): boolean {
+    const { maxRunning = MAX_RUNNING, maxRunningBytes = MAX_RUNNING_BYTES } = this.#options;
+    const { size } = this.#running;
+    return size < maxRunning && (size === 0 || this.#runningBytes + bytes <= maxRunningBytes);
+  }
+
   #begin(id: string, request: IdempotentRequest, work: Work): Promise<string> {
+    const { bytes = 0 } = work;
     const answer = this.#answer(id, request, work);
     this.#running.set(id, { fingerprint: request.fingerprint, answer });
-    const forget = (): void => void this.#running.delete(id);
+    this.#runningBytes += bytes;
+    const forget = (): void => {
+      this.#running.delete(id);
+      this.#runningBytes -= bytes;
+    };
     answer.then(forget, forget);
     return answer;
   }

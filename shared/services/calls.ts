@@ -5,6 +5,7 @@ import type { Call } from './codec';
 import type { Outcome } from './protocol';
 import type { CallContext, Services } from './services';
 import { Fault, FAULT } from './fault';
+import { charsOf, MAX_ANSWER_CHARS, unwritable } from './value';
 
 /** The name that JSON-RPC reserves for the description of a server (OpenRPC, "Service discovery method"). */
 export const DISCOVER = 'rpc.discover';
@@ -22,6 +23,34 @@ export const outcomeOf = (
 ): Promise<Outcome> => services.outcome(method === DISCOVER ? DESCRIPTION : method, params, context);
 
 /**
+ * Keeps the outcomes of several calls while one answer can have all of them: each alone may be as large as an answer, so
+ * that many of them would exhaust the memory. One that does not fit any more is a fault.
+ */
+export class KeptOutcomes {
+  #left = MAX_ANSWER_CHARS;
+
+  keep(outcome: Outcome): Outcome {
+    const { value } = outcome;
+    const chars = this.#charsOf(value instanceof Fault ? [value.message, value.data] : value);
+    if (chars === undefined) {
+      return { value: unwritable(`the answer has more than ${MAX_ANSWER_CHARS} characters with it`) };
+    }
+    this.#left -= chars;
+    return outcome;
+  }
+
+  #charsOf(value: unknown): number | undefined {
+    try {
+      return charsOf(value, this.#left);
+    } catch (thrown) {
+      // The format refuses the value, and says why.
+      if (thrown instanceof Fault) return 0;
+      throw thrown;
+    }
+  }
+}
+
+/**
  * Calls methods, some at a time; the order in which they run is open.
  * @returns one outcome for each call, in order
  */
@@ -33,8 +62,9 @@ export async function outcomesOf(
   const [only, ...more] = calls;
   if (only !== undefined && more.length === 0) return [await outcomeOf(services, only, context)];
   const outcomes: Outcome[] = [];
+  const kept = new KeptOutcomes();
   await concurrently(calls.entries(), CALLS_AT_ONCE, async ([at, call]) => {
-    outcomes[at] = context.signal.aborted ? notCalled(call) : await outcomeOf(services, call, context);
+    outcomes[at] = kept.keep(context.signal.aborted ? notCalled(call) : await outcomeOf(services, call, context));
   });
   return outcomes;
 }

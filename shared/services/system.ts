@@ -5,7 +5,7 @@
 import { CmbsError } from '../errors';
 import { ExactNumber } from '../exact-json';
 import type { Principal } from '../principal';
-import { DISCOVER, outcomeOf } from './calls';
+import { DISCOVER, KeptOutcomes, outcomeOf } from './calls';
 import { Fault, FAULT } from './fault';
 import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import { faultEntry, MULTICALL } from './multicall';
@@ -157,7 +157,8 @@ function several(services: Registry): Methods {
           );
         }
         const entries: Value[] = [];
-        for (const call of calls) entries.push(entryOf(await outcomeInside(services, call, context)));
+        const kept = new KeptOutcomes();
+        for (const call of calls) entries.push(entryOf(kept.keep(await outcomeInside(services, call, context))));
         return entries;
       },
     },

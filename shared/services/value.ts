@@ -139,6 +139,27 @@ function jsonAt(value: unknown, depth: number, size: AnswerSize): ExactJson {
   }
 }
 
+/**
+ * Characters of a value as text, approximately: fewer than a format writes. Undefined for more than `most`, and for a value
+ * that contains itself.
+ * @throws Fault for what is no value
+ */
+export function charsOf(value: unknown, most: number): number | undefined {
+  let chars = 0;
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const form = formOf(waiting.pop());
+    const parts: readonly unknown[] =
+      form.is === 'array' ? form.value : form.is === 'struct' ? Object.entries(form.value).flat() : [];
+    chars += 1 + parts.length;
+    if (form.is === 'string') chars += form.value.length;
+    else if (form.is === 'bytes') chars += (form.value.length * 4) / 3;
+    if (chars > most) return undefined;
+    for (const part of parts) waiting.push(part);
+  }
+  return chars;
+}
+
 /** @param depth of the arrays and structs around an array or a struct */
 export function checkDepth(depth: number): void {
   if (depth >= MAX_ANSWER_DEPTH) throw unwritable(`it is nested deeper than ${MAX_ANSWER_DEPTH} levels`);

@@ -121,3 +121,15 @@ it('answers that are too large are not kept, and too many requests at a time are
   answer.resolve('');
   expect(await first).toBe('');
 });
+
+it('requests with too many bytes at a time are refused, but one alone always runs', async () => {
+  const runs = runsOf('a', { maxRunningBytes: 10 });
+  const answer = deferred<string>();
+  const first = runs.once(request('first'), { bytes: 11, run: () => answer.promise, unknown }, signal);
+  expect(await codeOf(runs.once(request('second'), { ...never, bytes: 1 }, signal))).toBe('queue_full');
+  answer.resolve('done');
+  expect(await first).toBe('done');
+  const small = { bytes: 5, run: () => Promise.resolve('small'), unknown };
+  const both = ['second', 'third'].map((key) => runs.once(request(key), small, signal));
+  expect(await Promise.all(both)).toEqual(['small', 'small']);
+});

@@ -6,6 +6,7 @@ import {
   type Call,
   Fault,
   FAULT,
+  outcomesOf,
   type ServiceModule,
   type Services,
   standardServices,
@@ -54,6 +55,10 @@ const method = (call: ServiceMethod['call'], more: Partial<ServiceMethod> = {}):
 
 function fail(text: string): never {
   throw new Error(text);
+}
+
+function refuse(text: string): never {
+  throw new Fault(1, text);
 }
 
 const moduleOf = (methods: ServiceModule['methods'], name = 'trial'): ServiceModule => ({ name, methods });
@@ -508,5 +513,40 @@ describe('a call inside a content', () => {
         },
       ),
     );
+  });
+});
+
+describe('many calls with large results', () => {
+  const MIB = 1024 * 1024;
+  const services = standardServices({ clock: systemClock, newId: () => 'id' });
+  services.register(
+    moduleOf({
+      large: method(() => 'x'.repeat(4 * MIB)),
+      fails: method(() => refuse('x'.repeat(5 * MIB))),
+      itself: method(() => {
+        const value: Value[] = [];
+        value.push(value);
+        return value;
+      }),
+    }),
+  );
+  const names = ['large', 'fails', 'large', 'large', 'itself', 'large'].map((name) => `trial.${name}`);
+
+  it('of a batch keep as many as one answer can have, and the small ones', async () => {
+    const calls = [...names, 'echo.echo'].map((called) => ({ method: called, params: [] }));
+    const values = (await outcomesOf(services, calls, context())).map(({ value }) => value);
+    const codes = values.map((value) => (value instanceof Fault ? value.code : 'answer'));
+    const tooLarge = codes.filter((code) => code === FAULT.internalError);
+    expect(tooLarge).toHaveLength(3);
+    expect(values.at(-1)).toEqual([]);
+  });
+
+  it('of a multicall keep as many as one answer can have, and the small ones', async () => {
+    const calls = [...names, 'echo.echo'].map((methodName) => ({ methodName, params: [] }));
+    const entries = (await services.call('system.multicall', [calls], context())) as readonly Value[];
+    const codes = entries.map((entry) =>
+      Array.isArray(entry) ? 'answer' : (entry as { faultCode: number }).faultCode,
+    );
+    expect(codes).toEqual(['answer', 1, 'answer', -32603, -32603, -32603, 'answer']);
   });
 });
