@@ -23,7 +23,7 @@ export interface ServiceContext {
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
   readonly trace?: Traceparent | undefined;
-  /** The answer is stored, as that of a call in a message. */
+  /** The answer is stored, as that of a call in a message or by a schedule. */
   readonly isStored?: boolean;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;

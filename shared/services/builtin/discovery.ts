@@ -34,10 +34,7 @@ const PUBLISHED = 's';
 const OF_MEMBERS = 'm';
 
 /** Carries out an operation for a caller. @throws Fault, CmbsError */
-type DiscoveryOperation = (
-  caller: { readonly principal: Principal },
-  args: readonly Value[],
-) => Promise<Value>;
+type DiscoveryOperation = (caller: { readonly principal: Principal }, args: readonly Value[]) => Promise<Value>;
 
 const registerArguments = z.tuple([z.array(descriptorSchema).min(1).max(MAX_DESCRIPTORS)]);
 const findArguments = z.tuple([querySchema.default({ limit: 100 })]);

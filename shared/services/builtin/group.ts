@@ -64,17 +64,17 @@ export function groupModule(entities: EntityAccess): ServiceModule {
       return listIn(await entities.get(caller, pathIn(GROUPS, name)), list);
     },
   });
-  const adding = (list: List, what: string): ServiceMethod => ({
+  const adding = (form: string, list: List, what: string): ServiceMethod => ({
     documentation: `Adds ${what} to a group: user:alice, member:/cmbs/member/bob, service:name. Returns all of them.`,
     signatures: [['array', 'string', 'array']],
     flags: { idempotent: true },
-    call: (caller, args) => change(caller, args, { form: 'add(name, subjects)', list, next: joined }),
+    call: (caller, args) => change(caller, args, { form: `${form}(name, subjects)`, list, next: joined }),
   });
-  const removing = (list: List, what: string): ServiceMethod => ({
+  const removing = (form: string, list: List, what: string): ServiceMethod => ({
     documentation: `Removes ${what} from a group. Returns those who are left.`,
     signatures: [['array', 'string', 'array']],
     flags: { idempotent: true },
-    call: (caller, args) => change(caller, args, { form: 'remove(name, subjects)', list, next: without }),
+    call: (caller, args) => change(caller, args, { form: `${form}(name, subjects)`, list, next: without }),
   });
 
   return {
@@ -123,10 +123,10 @@ export function groupModule(entities: EntityAccess): ServiceModule {
       },
       members: reading('members', 'members'),
       administrators: reading('administrators', 'administrators'),
-      add: adding('members', 'members'),
-      remove: removing('members', 'members'),
-      add_administrators: adding('administrators', 'administrators'),
-      remove_administrators: removing('administrators', 'administrators'),
+      add: adding('add', 'members', 'members'),
+      remove: removing('remove', 'members', 'members'),
+      add_administrators: adding('add_administrators', 'administrators', 'administrators'),
+      remove_administrators: removing('remove_administrators', 'administrators', 'administrators'),
     },
   };
 }

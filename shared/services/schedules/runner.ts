@@ -362,7 +362,13 @@ export class ScheduleRunner {
         });
       }
       const params = storedValue(args) as readonly Value[];
-      const result = await services.call(method, params, { principal, way: 'schedule', isStored: true, signal, log });
+      const result = await services.call(method, params, {
+        principal,
+        way: 'schedule',
+        isStored: true,
+        signal,
+        log,
+      });
       return { outcome: 'answer', ...keptResult(result, this.#limits.resultBytes) };
     } catch (thrown) {
       const fault = thrown instanceof Fault ? thrown : faultOf(thrown);
