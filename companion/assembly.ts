@@ -90,15 +90,13 @@ export class CompanionAssembly {
     this.#options = options;
     this.layers = layersOf(layers);
     this.authorize = authorize;
-    const { CMBS_DEBUG_FAULTS: debugFaults } = options.config;
-    if (debugFaults)
-      options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
     this.metrics = prometheusMetrics();
     this.services = standardServices({
       clock,
       newId,
       authorize,
-      debugFaults,
+      log: options.log,
+      debugFaults: options.config.CMBS_DEBUG_FAULTS,
       histograms: this.metrics,
       slowMs: options.config.CMBS_SLOW_CALL_MS,
       sessions: options.sessions,

@@ -147,7 +147,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
       isAlone: engines.isAlone ?? false,
       runMs: RPC_RUN_MS,
     }),
-    services: engines.services ?? standardServices({ clock, newId, authorize }),
+    services: engines.services ?? standardServices({ clock, newId, authorize, log }),
     renderings: engines.renderings ?? RENDERINGS,
     clock,
     log,

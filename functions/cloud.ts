@@ -127,6 +127,7 @@ export async function cloudRuntime({
     clock,
     newId,
     authorize: decide,
+    log,
     debugFaults: config.CMBS_DEBUG_FAULTS,
     sessions,
     slowMs: config.CMBS_SLOW_CALL_MS,

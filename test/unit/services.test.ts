@@ -516,6 +516,14 @@ describe('a call inside a content', () => {
   });
 });
 
+it.each([true, false])('a program whose faults show stacks warns of it: %s', (debugFaults) => {
+  const { log, lines } = recordingLog();
+  standardServices({ clock: systemClock, newId: () => 'id', log, debugFaults });
+  expect(lines.map(({ level, message }) => `${level} ${message}`)).toEqual(
+    debugFaults ? [expect.stringMatching(/^warn faults show stacks/)] : [],
+  );
+});
+
 describe('many calls with large results', () => {
   const MIB = 1024 * 1024;
   const services = standardServices({ clock: systemClock, newId: () => 'id' });
