@@ -21,7 +21,7 @@ export const fileFunctions = (files: GovernedFiles | undefined): PortFunctionTab
 /** `discovery.*`. */
 export function discoveryFunctions(discovery: DiscoveryPort): PortFunctionTable {
   const { list_names: listNames, ...operations } = discoveryOperations(discovery);
-  return family('discovery', { ...operations, ...(listNames === undefined ? {} : { listNames }) });
+  return family('discovery', { ...operations, listNames });
 }
 
 const family = (name: string, calls: PortFunctionTable): PortFunctionTable =>
