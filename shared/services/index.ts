@@ -6,10 +6,11 @@ export {
   type JsonRpcOptions,
   jsonRpcProtocol,
 } from './codecs/json-rpc-protocol';
+export { checkDeclared, decodeXml, forbiddenIn } from './codecs/xml-encoding';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { MethodFlags, ModuleSource, ServiceModule } from './module';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { Services } from './services';
 export { codecsOf, standardServices } from './standard';
-export { asType, jsonOf, type Value } from './value';
+export { asType, exactOf, jsonOf, plainDecimal, type Value, wholeOf } from './value';
