@@ -14,7 +14,7 @@ const ENGINES = [
   'rpc/in-process',
   'services/modules',
 ];
-const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...ENGINES];
+const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', 'devices', ...ENGINES];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
@@ -104,9 +104,11 @@ module.exports = {
       access: ['store', 'occi'],
       services: ['store', 'occi'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
+      devices: ['store', 'bus', 'rpc', 'occi', 'access', 'services'],
     }).map(([room, below]) => ({
       name: `${room}-imports-downwards`,
-      comment: 'The order of the rooms: broker, services, occi, and the interfaces of store, bus and rpc.',
+      comment:
+        'The order of the rooms: broker and devices, services, occi, and the interfaces of store, bus and rpc.',
       severity: 'error',
       from: { path: `^shared/${room}/`, pathNot: anyOf(...SIDE_DOORS.map(exactly)) },
       to: {
@@ -131,10 +133,10 @@ module.exports = {
       to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', 'saxes', '@opentelemetry/api') },
     },
     {
-      name: 'saxes-for-xml-rpc',
-      comment: 'Reads XML from outside, strictly and without entities; nothing else speaks XML yet.',
+      name: 'saxes-for-xml',
+      comment: 'Reads XML from outside, strictly and without entities: XML-RPC, and objects of devices.',
       severity: 'error',
-      from: { pathNot: '^(shared/services/codecs/|node_modules/)' },
+      from: { pathNot: '^(shared/services/codecs/|shared/devices/formats/|node_modules/)' },
       to: { path: npm('saxes') },
     },
     {
