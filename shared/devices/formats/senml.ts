@@ -6,7 +6,7 @@
  * | field                  | in the object                                                                          |
  * | ---------------------- | -------------------------------------------------------------------------------------- |
  * | `bn` and `n`           | `name`                                                                                 |
- * | `v`                    | a `real`; an `int` where it is whole and too large for a double, and has 64 bits       |
+ * | `v`                    | a `real`; an `int` where it is whole, has 64 bits, and a double would lose digits      |
  * | `vs`, `vb`             | a `str`, a `bool`                                                                      |
  * | `vd`                   | a `str` in base64url with the contract `senml:data`                                    |
  * | only `s`               | a `real` that is null                                                                  |
@@ -109,8 +109,9 @@ const sourceOf = (value: Numeric): string => {
   return Object.is(value, -0) ? '-0' : String(value);
 };
 
-/** The sum of two numbers: exact where both are whole. */
-function plus(one: Numeric, other: Numeric): Numeric {
+/** The sum of two numbers, of which one may be absent: exact where both are whole. */
+function plus(one: Numeric | undefined, other: Numeric | undefined): Numeric | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
   const [a, b] = [wholeOf(one), wholeOf(other)];
   return a !== undefined && b !== undefined ? a + b : Number(sourceOf(one)) + Number(sourceOf(other));
 }
@@ -192,9 +193,8 @@ class Resolver {
   }
 
   #sum(): readonly Draft[] {
-    const [base, sum] = [this.bases.sum, this.#number('s')];
-    if (base === undefined && sum === undefined) return [];
-    return [{ element: 'real', name: 'sum', value: this.#real(plus(base ?? 0, sum ?? 0)) }];
+    const sum = plus(this.bases.sum, this.#number('s'));
+    return sum === undefined ? [] : [{ element: 'real', name: 'sum', value: this.#real(sum) }];
   }
 
   #real(value: Numeric): number {
@@ -231,11 +231,10 @@ class Resolver {
   }
 
   #typed(): { element: 'int'; value: bigint } | { element: 'real'; value: number } {
-    const own = this.#number('v') ?? 0;
-    const value = this.bases.value === undefined ? own : plus(this.bases.value, own);
+    const value = plus(this.bases.value, this.#number('v')) ?? 0;
     const whole = typeof value === 'number' ? undefined : wholeOf(value);
-    const isExact = whole !== undefined && BigInt(Number(whole)) !== whole;
-    if (isExact && fitsI64(whole)) return { element: 'int', value: whole };
+    const isDouble = whole === undefined || String(Number(whole)) === String(whole);
+    if (!isDouble && fitsI64(whole)) return { element: 'int', value: whole };
     return { element: 'real', value: this.#real(value) };
   }
 
