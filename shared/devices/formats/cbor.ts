@@ -36,6 +36,7 @@ class Reader {
   readonly #view: DataView;
   readonly #allowance: Allowance;
   #at = 0;
+  #containers = 0;
 
   constructor(bytes: Uint8Array, allowance: Allowance) {
     this.#bytes = bytes;
@@ -133,8 +134,12 @@ class Reader {
     }
   }
 
-  /** How many items follow; undefined where a break ends them. */
+  /** How many items of an array or a map follow; undefined where a break ends them. */
   #count(info: number): bigint | undefined {
+    this.#containers += 1;
+    // An empty map takes one byte in a document, and hundreds in memory. Besides the records there is their array.
+    const { maxObjects } = this.#allowance.limits;
+    if (this.#containers > maxObjects + 1) throw this.error(`There are more than ${maxObjects} arrays and maps`);
     if (info === 31) return undefined;
     const count = this.#argument(info);
     // Each takes a byte at least, so that a large number is refused before the items are read.

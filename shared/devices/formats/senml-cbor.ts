@@ -5,7 +5,7 @@ import type { DeviceObjects } from '../objects/objects';
 import { type Cbor, readCbor, writeCbor } from './cbor';
 import { Allowance, type DeviceFormat, inFormat, type ParseOptions } from './format';
 import { isLabel, LABELS, listOf, recordsOf, type SenmlForms, type SenmlRecord, type SenmlValue } from './senml';
-import { checkOptional } from './senml-json';
+import { checkOptional, packOf } from './senml-json';
 
 const NAME = 'senml-cbor';
 const LABEL_OF_NUMBER: ReadonlyMap<bigint, string> = new Map(
@@ -35,9 +35,7 @@ export function senmlCbor(objects: DeviceObjects): DeviceFormat {
 
 function read(bytes: Uint8Array, options: ParseOptions): ReturnType<typeof listOf> {
   const allowance = new Allowance(NAME, bytes, options);
-  const pack = readCbor(bytes, allowance);
-  if (!Array.isArray(pack)) throw allowance.error('A pack is an array of records.');
-  const records = (pack as readonly Cbor[]).map((record) => recordOf(record, allowance));
+  const records = packOf<Cbor>(readCbor(bytes, allowance), allowance).map((record) => recordOf(record, allowance));
   return listOf(records, allowance, options.now);
 }
 
