@@ -35,7 +35,9 @@ export function senmlCbor(objects: DeviceObjects): DeviceFormat {
 
 function read(bytes: Uint8Array, options: ParseOptions): ReturnType<typeof listOf> {
   const allowance = new Allowance(NAME, bytes, options);
-  const records = packOf<Cbor>(readCbor(bytes, allowance), allowance).map((record) => recordOf(record, allowance));
+  const records = packOf(readCbor(bytes, allowance), allowance).map((record) =>
+    recordOf(record as Cbor, allowance),
+  );
   return listOf(records, allowance, options.now);
 }
 

@@ -41,16 +41,16 @@ function read(bytes: Uint8Array, options: ParseOptions): ReturnType<typeof listO
   } catch (thrown) {
     throw allowance.error('The document is no JSON.', { cause: thrown });
   }
-  const records = packOf<ExactJson>(value, allowance).map((record) => recordOf(record, allowance));
+  const records = packOf(value, allowance).map((record) => recordOf(record as ExactJson, allowance));
   return listOf(records, allowance, options.now);
 }
 
 /** The records of a pack. @throws DeviceFormatError */
-export function packOf<T>(value: unknown, allowance: Allowance): readonly T[] {
+export function packOf(value: unknown, allowance: Allowance): readonly unknown[] {
   if (!Array.isArray(value)) throw allowance.error('A pack is an array of records.');
   const { maxObjects } = allowance.limits;
   if (value.length > maxObjects) throw allowance.error(`A pack has at most ${maxObjects} records.`);
-  return value as readonly T[];
+  return value;
 }
 
 const isScalar = (value: ExactJson): value is string | boolean | number | ExactNumber =>

@@ -50,7 +50,7 @@ describe.each(FORMATS)('%s', (_name, format, drafts) => {
         expect(read).toEqual(object);
         expect(Buffer.from(format.render!(read))).toEqual(Buffer.from(bytes));
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 
@@ -59,7 +59,7 @@ describe.each(FORMATS)('%s', (_name, format, drafts) => {
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         refusal(format, bytes);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 
@@ -77,7 +77,7 @@ describe.each(FORMATS)('%s', (_name, format, drafts) => {
           }
         },
       ),
-      { numRuns: 20 },
+      { numRuns: 10 },
     );
   });
 
