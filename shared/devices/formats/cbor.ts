@@ -4,6 +4,7 @@
  * Written for this purpose: the packages for CBOR accept much more, recurse without bound, or bring native code.
  */
 import { ExactNumber } from '../../exact-json';
+import { DeviceObjectError } from '../errors';
 import type { Allowance } from './format';
 
 export type Cbor =
@@ -207,7 +208,10 @@ function half(bits: number): number {
   return sign * (mantissa + 1024) * 2 ** (exponent - 25);
 }
 
-/** Bytes of a value: definite lengths, the shortest integers, floats of 32 bits where they are exact. */
+/**
+ * Bytes of a value: definite lengths, the shortest integers, floats of 32 bits where they are exact.
+ * @throws DeviceObjectError for a text that UTF-8 does not have
+ */
 export function writeCbor(value: Cbor): Uint8Array {
   const chunks: Uint8Array[] = [];
   write(value, chunks);
@@ -220,6 +224,8 @@ function write(value: Cbor, chunks: Uint8Array[]): void {
   else if (typeof value === 'bigint') chunks.push(value < 0n ? head(1, -1n - value) : head(0, value));
   else if (typeof value === 'number') chunks.push(float(value));
   else if (typeof value === 'string') {
+    // UTF-8 has none, and another character would take its place.
+    if (/\p{Surrogate}/u.test(value)) throw new DeviceObjectError('A text has half of a pair of surrogates.');
     const bytes = Buffer.from(value, 'utf8');
     chunks.push(head(3, BigInt(bytes.length)), bytes);
   } else if (value instanceof Uint8Array) chunks.push(head(2, BigInt(value.length)), value);

@@ -100,6 +100,9 @@ function add<K extends string | number>(formats: Map<K, DeviceFormat>, key: K, f
   formats.set(key, format);
 }
 
+/** The text of an error that is a fault of this program; its cause says more. */
+export const UNEXPECTED = 'The document cannot be read or written.';
+
 /** Runs a parser or a renderer, whose errors become errors of the format. */
 export function inFormat<T>(name: string, work: () => T): T {
   try {
@@ -110,7 +113,7 @@ export function inFormat<T>(name: string, work: () => T): T {
     if (thrown instanceof DeviceObjectError || thrown instanceof Fault) {
       throw new DeviceFormatError(name, thrown.message, { cause: thrown });
     }
-    throw new DeviceFormatError(name, 'The document cannot be read or written.', { cause: thrown });
+    throw new DeviceFormatError(name, UNEXPECTED, { cause: thrown });
   }
 }
 

@@ -6,6 +6,7 @@ import {
   FORMAT_LIMITS,
   standardFormats,
 } from '@cmbs/shared/devices';
+import { UNEXPECTED } from '../../../shared/devices/formats/format';
 import { LINEAR_MS, processorMs } from '../processor-time';
 
 const formats = new DeviceFormats(standardFormats(new DeviceObjects()));
@@ -19,7 +20,7 @@ function refusalOf(name: string, document: string | Uint8Array): string | undefi
     try {
       formats.named(name)!.parse(bytes);
     } catch (thrown) {
-      if (!(thrown instanceof DeviceFormatError)) throw thrown;
+      if (!(thrown instanceof DeviceFormatError) || thrown.message === UNEXPECTED) throw thrown;
       text = thrown.message;
     }
   });

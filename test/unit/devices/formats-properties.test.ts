@@ -11,6 +11,7 @@ import {
   senmlJson,
   xmlFormat,
 } from '@cmbs/shared/devices';
+import { UNEXPECTED } from '../../../shared/devices/formats/format';
 import fc from '../../property';
 import { LINEAR_MS, processorMs } from '../processor-time';
 import { BINARY, BINARY_UTF8, JSONML, links, packs, tree, XML } from './trees';
@@ -33,7 +34,7 @@ function refusal(format: DeviceFormat, bytes: Uint8Array): DeviceFormatError | u
     format.parse(bytes);
     return undefined;
   } catch (thrown) {
-    if (thrown instanceof DeviceFormatError) return thrown;
+    if (thrown instanceof DeviceFormatError && thrown.message !== UNEXPECTED) return thrown;
     throw thrown;
   }
 }
@@ -51,6 +52,23 @@ describe.each(FORMATS)('%s', (_name, format, drafts) => {
         expect(Buffer.from(format.render!(read))).toEqual(Buffer.from(bytes));
       }),
       { numRuns: 200 },
+    );
+  });
+
+  it('writes any object so that it can be read, or refuses it', () => {
+    fc.assert(
+      fc.property(tree(JSONML), (draft) => {
+        const object = objects.make(draft);
+        let bytes: Uint8Array;
+        try {
+          bytes = format.render!(object);
+        } catch (thrown) {
+          if (thrown instanceof DeviceFormatError && thrown.message !== UNEXPECTED) return;
+          throw thrown;
+        }
+        format.parse(bytes);
+      }),
+      { numRuns: 300 },
     );
   });
 

@@ -698,6 +698,12 @@ describe('CBOR', () => {
     expect(read(writeCbor(value))).toEqual(found);
   });
 
+  it('does not write half of a pair of surrogates, which UTF-8 does not have', () => {
+    const object = objects.make({ element: 'str', name: 'a', value: '\ud800' });
+    expect(() => cbor.render!(object)).toThrow(DeviceFormatError);
+    expect(parse(senml, senml.render!(object)).children[0]).toEqual(object);
+  });
+
   it('writes the shortest integers', () => {
     for (const bytes of ['17', '1818', '18ff', '190100', '1a00010000', '1b0000000100000000', '3903e7']) {
       expect(hex(writeCbor(read(unhex(bytes))))).toBe(bytes);
