@@ -35,7 +35,7 @@ const ROOMS = [
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions|schedules)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|assembly)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
