@@ -26,6 +26,7 @@ const ROOMS = [
   'access',
   'services',
   'broker',
+  'devices',
   'domain',
   ...INNER,
   ...ENGINES,
@@ -34,7 +35,7 @@ const ROOMS = [
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions|schedules)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|assembly)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
@@ -120,9 +121,11 @@ module.exports = {
       services: ['store', 'occi'],
       [BUILT_IN]: ['store', 'occi', 'access', 'services'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
+      devices: ['store', 'bus', 'rpc', 'occi', 'access', 'services'],
     }).map(([room, below]) => ({
       name: `${room}-imports-downwards`,
-      comment: 'The order of the rooms: broker, services, occi, and the interfaces of store, bus and rpc.',
+      comment:
+        'The order of the rooms: broker and devices, services, occi, and the interfaces of store, bus and rpc.',
       severity: 'error',
       from: {
         path: `^shared/${room}/`,
@@ -153,10 +156,10 @@ module.exports = {
       },
     },
     {
-      name: 'saxes-for-xml-rpc',
-      comment: 'Reads XML from outside, strictly and without entities; nothing else speaks XML yet.',
+      name: 'saxes-for-xml',
+      comment: 'Reads XML from outside, strictly and without entities: XML-RPC, and objects of devices.',
       severity: 'error',
-      from: { pathNot: '^(shared/services/codecs/|node_modules/)' },
+      from: { pathNot: '^(shared/services/codecs/|shared/devices/formats/|node_modules/)' },
       to: { path: npm('saxes') },
     },
     {

@@ -58,13 +58,33 @@ export async function bodyOf(incoming: IncomingMessage, maxBodyBytes: number): P
   if (announced === 0 && incoming.headers['transfer-encoding'] === undefined) return NO_BODY;
   const chunks: Buffer[] = [];
   let size = 0;
-  // Destroying the request would close the connection before the answer is sent.
-  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-    size += (chunk as Buffer).length;
-    if (size > maxBodyBytes) return undefined;
-    chunks.push(chunk as Buffer);
-  }
-  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size);
+  // By events, which take a fraction of the time of an iterator. The request is not destroyed, since that would close the
+  // connection before the answer is sent.
+  return new Promise((resolve, reject) => {
+    const settle = (done: () => void): void => {
+      incoming.off('data', take);
+      incoming.off('end', end);
+      incoming.off('error', fail);
+      incoming.off('close', cut);
+      done();
+    };
+    const take = (chunk: Buffer): void => {
+      size += chunk.length;
+      chunks.push(chunk);
+      if (size > maxBodyBytes) settle(() => resolve(undefined));
+    };
+    const end = (): void => settle(() => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)));
+    const fail = (error: Error): void => settle(() => reject(error));
+    const cut = (): void => settle(() => reject(new Error('The connection was closed during the request.')));
+    if (incoming.destroyed) {
+      cut();
+      return;
+    }
+    incoming.on('data', take);
+    incoming.once('end', end);
+    incoming.once('error', fail);
+    incoming.once('close', cut);
+  });
 }
 
 /**

@@ -38,6 +38,32 @@ export interface OcciResponse {
   readonly done?: () => void;
 }
 
+/**
+ * A request with changes. Not by a spread, which would read the signal: adapters make it on first use, because an
+ * AbortController takes a good part of the time of a small request.
+ */
+export function requestWith(
+  request: OcciRequest,
+  { principal, method, trace = request.trace }: Partial<Pick<OcciRequest, 'principal' | 'method' | 'trace'>>,
+): OcciRequest {
+  return {
+    method: method ?? request.method,
+    path: request.path,
+    query: request.query,
+    headers: request.headers,
+    body: request.body,
+    principal: principal ?? request.principal,
+    clientAddress: request.clientAddress,
+    peerAddress: request.peerAddress,
+    base: request.base,
+    get signal() {
+      return request.signal;
+    },
+    ...(trace === undefined ? {} : { trace }),
+    renderings: request.renderings,
+  };
+}
+
 /** First value of a header. */
 export function header(request: Pick<OcciRequest, 'headers'>, name: string): string | undefined {
   return request.headers[name]?.[0];

@@ -2,7 +2,7 @@
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { inSpan } from '@cmbs/shared/trace';
 import type { App } from './app';
-import { header, type OcciRequest, type OcciResponse } from './request';
+import { header, type OcciRequest, type OcciResponse, requestWith } from './request';
 import { answerError, checkVersion } from './respond';
 import { checkOwn, type Route } from './routes';
 
@@ -16,7 +16,7 @@ function effective(request: OcciRequest): OcciRequest {
   if (override !== 'GET' && override !== 'DELETE') {
     throw new CmbsError('bad_request', 'X-HTTP-Method-Override takes GET or DELETE only; send one of them.');
   }
-  return { ...request, method: override };
+  return requestWith(request, { method: override });
 }
 
 /** `occi.core.id` may be a URN; the path of an entity has the id alone (docs/occi.md). */
@@ -46,7 +46,11 @@ export async function serve(route: Route, request: OcciRequest, app: App): Promi
   const began = app.clock.now();
   const attributes = { 'http.request.method': request.method, 'url.path': request.path, 'faas.name': route.name };
   const response = await inSpan({ name: route.name, kind: 'server', parent: request.trace, attributes }, (trace) =>
-    answerTo(route, trace === undefined || trace === request.trace ? request : { ...request, trace }, app),
+    answerTo(
+      route,
+      trace === undefined || trace === request.trace ? request : requestWith(request, { trace }),
+      app,
+    ),
   );
   const { status } = response;
   app.counters.add('cmbs_requests', { function: route.name, status: String(status) });
@@ -71,7 +75,7 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
     request = effective(original);
     checkOwn(route, request);
     checkPath(request);
-    if (route.isPublic !== true) request = { ...request, principal: await app.authenticate(request) };
+    if (route.isPublic !== true) request = requestWith(request, { principal: await app.authenticate(request) });
     if (!METHODS.has(request.method)) {
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
         headers: { Allow: [...METHODS].join(', ') },

@@ -15,6 +15,7 @@ import type { Store } from '../store';
 import { isPrefix, type Subject } from './caller';
 import { PREFIX_KEY } from './categories';
 import { EntityRules, levelAbove, MAX_TOGETHER } from './entity-rules';
+import { USER_NAME_PATTERN } from './identities';
 import { type Kept, KeptAnswers } from './kept';
 import {
   GROUP,
@@ -173,6 +174,11 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
   const tokens = kept(async (path): Promise<TokenRights | undefined> => {
     const found = await entity(path, TOKEN_KIND);
     if (found === undefined) return undefined;
+    // The token of a user who was deleted is worth nothing, also when there is another user of that name.
+    if (USER_NAME_PATTERN.test(found.owner)) {
+      const user = await entity(USERS + found.owner, USER_KIND);
+      if (user === undefined || user.createdAt !== found.internal?.ownerSince) return undefined;
+    }
     return {
       owner: found.owner,
       expiresAt: timeIn(found.attributes[TOKEN.expiresAt]),

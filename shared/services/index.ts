@@ -7,6 +7,7 @@ export {
   type JsonRpcOptions,
   jsonRpcProtocol,
 } from './codecs/json-rpc-protocol';
+export { checkDeclared, decodeXml, forbiddenIn } from './codecs/xml-encoding';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export { KeyValues, type KeyValuesOptions } from './kv/key-values';
@@ -17,4 +18,4 @@ export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { type CallContext, type ModuleDescription, Services } from './services';
 export { codecsOf, type StandardOptions, standardServices } from './standard';
 export { MAX_MULTICALL_CALLS, type Session, type Sessions } from './system';
-export { asType, jsonOf, type Value } from './value';
+export { asType, exactOf, jsonOf, plainDecimal, type Value, wholeOf } from './value';

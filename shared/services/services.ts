@@ -314,10 +314,10 @@ export class Services {
   async #run(
     methodName: string,
     params: readonly Value[],
-    { log, depth = 0, ...caller }: CallContext,
+    { log, depth = 0, signal, ...caller }: CallContext,
   ): Promise<Outcome> {
-    const { principal, signal } = caller;
-    const method = await this.#findNow(methodName, signal);
+    const { principal } = caller;
+    const method = this.#methods.get(methodName) ?? (await this.#findNow(methodName, signal));
     if (depth > MAX_CALL_DEPTH) {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
     }
@@ -328,31 +328,33 @@ export class Services {
       throw new Fault(FAULT.refused, text, { code: 'forbidden' });
     }
     const { args, ...result } = fitted(methodName, method, params);
-    const deadline = new AbortController();
-    const over = AbortSignal.any([signal, deadline.signal]);
     const deadlineMs = Math.min(this.#deadlineMs, method.flags?.timeoutMs ?? Infinity);
-    const cancel = this.#clock.after(deadlineMs, () => deadline.abort());
-    const context = {
+    const time = new CallTime(this.#clock, deadlineMs, signal);
+    const context: ServiceContext = {
       ...sessionOf(principal),
       ...caller,
       methodName,
       depth,
-      signal: over,
       log,
+      get signal() {
+        return time.signal;
+      },
     };
-    const running = start(method, context, args);
     try {
-      const value = await resultOrAbort(running, over);
+      const returned = method.call(context, args);
+      if (!isPromise(returned)) return { value: returned, ...result };
+      const running = Promise.resolve(returned);
+      const value = await resultOrAbort(running, time.signal);
       if (value !== ABORTED) return { value, ...result };
+      running.catch((thrown: unknown) => {
+        log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
+      });
     } catch (thrown) {
-      throw this.#faultOf(thrown, methodName, { ...caller, log });
+      throw this.#faultOf(thrown, methodName, { ...caller, signal, log });
     } finally {
-      cancel();
+      time.end();
     }
-    running.catch((thrown: unknown) => {
-      log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
-    });
-    throw deadline.signal.aborted
+    throw time.isOver
       ? new Fault(FAULT.deadlineExceeded, `${methodName} took longer than ${deadlineMs} ms; it may have run.`)
       : new Fault(FAULT.outcomeUnknown, `${methodName} was given up by its caller; it may have run.`);
   }
@@ -401,10 +403,48 @@ function checkMethod(fullName: string, name: string, { documentation, signatures
   }
 }
 
-/** Calls the method; an error that it throws at once becomes a rejection. */
-async function start(method: ServiceMethod, context: ServiceContext, params: readonly Value[]): Promise<Value> {
-  return method.call(context, params);
+/**
+ * The time of a call: until its caller leaves, or its deadline. The signal is made on first use, since many methods answer
+ * at once, and a signal takes longer than they do.
+ */
+class CallTime {
+  readonly #clock: Clock;
+  readonly #ms: number;
+  readonly #caller: AbortSignal;
+  readonly #deadline = { isOver: false };
+  #signal: AbortSignal | undefined;
+  #cancel: () => void = () => undefined;
+
+  constructor(clock: Clock, ms: number, caller: AbortSignal) {
+    this.#clock = clock;
+    this.#ms = ms;
+    this.#caller = caller;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      const controller = new AbortController();
+      this.#cancel = this.#clock.after(this.#ms, () => {
+        this.#deadline.isOver = true;
+        controller.abort();
+      });
+      this.#signal = AbortSignal.any([this.#caller, controller.signal]);
+    }
+    return this.#signal;
+  }
+
+  /** Whether the deadline has passed. */
+  get isOver(): boolean {
+    return this.#deadline.isOver;
+  }
+
+  end(): void {
+    this.#cancel();
+  }
 }
+
+const isPromise = (value: Promise<Value> | Value): value is Promise<Value> =>
+  typeof (value as { readonly then?: unknown } | null)?.then === 'function';
 
 const ABORTED = Symbol('aborted');
 

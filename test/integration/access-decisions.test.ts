@@ -40,6 +40,24 @@ describe('decisions', () => {
     expect(await answers(alice)).toEqual([true, true, true, true]);
   });
 
+  it('give the token of a deleted user no rights, also when there is another user of that name', async () => {
+    const path = '/cmbs/access/token/t';
+    await here.put(bob, path, `${ACCESS}token`, {});
+    const withToken = { ...bob, token: path };
+    const mayCall = (): Promise<boolean> =>
+      here.access.authorize(withToken, 'service.call', { path: 'service:weather.forecast' }).then(
+        () => true,
+        () => false,
+      );
+    expect(await mayCall()).toBe(true);
+    await here.delete(root, '/cmbs/access/user/bob');
+    here.access.forget();
+    expect(await mayCall()).toBe(false);
+    await here.user('bob');
+    here.access.forget();
+    expect(await mayCall()).toBe(false);
+  });
+
   it('read no group that the caller is not in, however many a rule names', async () => {
     await here.group(root, 'mine', { members: ['user:bob'] });
     const others = Array.from({ length: 300 }, (_, at) => `group:g${at}`);
