@@ -1,8 +1,5 @@
 import fc from '../property';
-import { storedText, storedValue } from '../../shared/services/schedules/stored-value';
 import { knownZone, nextDue, passedDue, type Timed } from '../../shared/services/schedules/timing';
-import { ExactNumber } from '../../shared/exact-json';
-import type { Value } from '@cmbs/shared/services';
 
 const ms = (time: string): number => Date.parse(time);
 const cron = (expression: string, zone: string, more: Partial<Timed> = {}): Timed => ({
@@ -133,33 +130,4 @@ describe('for any timing', () => {
       { numRuns: 200 },
     );
   });
-});
-
-it('Any value is stored without loss.', () => {
-  const value: fc.Arbitrary<Value> = fc.letrec<{ value: Value }>((tie) => ({
-    value: fc.oneof(
-      { maxDepth: 4 },
-      fc.constant(null),
-      fc.boolean(),
-      fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => (number === 0 ? 0 : number)),
-      fc.string({ unit: 'binary' }),
-      fc
-        .bigInt()
-        .filter((big) => String(Number(big)) !== String(big))
-        .map((big) => new ExactNumber(String(big))),
-      fc.uint8Array(),
-      fc.date({
-        min: new Date('0000-01-01T00:00:00Z'),
-        max: new Date('9999-12-31T23:59:59Z'),
-        noInvalidDate: true,
-      }),
-      fc.array(tie('value')),
-      fc.dictionary(fc.oneof(fc.constant('$'), fc.constant('__proto__'), fc.string()), tie('value')),
-    ),
-  })).value;
-  fc.assert(
-    fc.property(value, (one) => {
-      expect(storedValue(storedText(one, 1e6))).toEqual(one);
-    }),
-  );
 });

@@ -6,7 +6,7 @@ import type { MethodFlags, ServiceMethod, ServiceModule } from '../module';
 import { MAX_PAGE_SCHEDULES, PAGE_SCHEDULES } from '../schedules/limits';
 import { type LastRun, ownerOf, type Schedule } from '../schedules/record';
 import type { Found, NewSchedule, Schedules } from '../schedules/schedules';
-import { storedValue } from '../schedules/stored-value';
+import { decodedText } from '../stored-value';
 import { asType, type Struct, type Value } from '../value';
 
 /** What the module needs. */
@@ -229,7 +229,7 @@ function shown({ id, schedule }: Found, form: 'whole' | 'short'): Struct {
     owner: ownerOf(principal),
     ...(title === undefined ? {} : { title }),
     method,
-    ...(form === 'short' ? {} : { args: storedValue(args) }),
+    ...(form === 'short' ? {} : { args: decodedText(args) }),
     ...shownTiming(timing),
     ...(until === undefined ? {} : { until: new Date(until) }),
     ...(left === undefined ? {} : { runs_left: left }),
@@ -264,5 +264,5 @@ const shownRun = ({ due, started, ended, outcome, fault, result }: LastRun, form
   ended: new Date(ended),
   outcome,
   ...(fault === undefined ? {} : { fault: { code: fault.code, text: fault.text } }),
-  ...(result === undefined || form === 'short' ? {} : { result: storedValue(result) }),
+  ...(result === undefined || form === 'short' ? {} : { result: decodedText(result) }),
 });

@@ -1,6 +1,6 @@
 /**
  * Key-value databases (docs/services.md, "Key-value databases"), in the deployment's store. `accounts.ts` says how their
- * size is bounded, `encoding.ts` how values are stored.
+ * size is bounded, `../stored-value.ts` how values are stored.
  *
  * An entry is one document. Its id has the scope, the database, the part (of one caller, or common) and the key, so that a
  * list by prefix reads the entries of its page only. Because the id follows from the names, a database needs no document
@@ -12,6 +12,7 @@ import { badRequest, CmbsError } from '../../errors';
 import type { ExactNumber } from '../../exact-json';
 import type { Json } from '../../json';
 import { type CallOptions, cursorAfter, type Doc, type Store, type Transaction } from '../../store';
+import { decode, encode, type Encoded } from '../stored-value';
 import { exactOf, fitsI8, formOf, type Value, wholeOf } from '../value';
 import {
   account,
@@ -23,7 +24,6 @@ import {
   sizeOf,
   unitsFor,
 } from './accounts';
-import { decode, encode, type Encoded } from './encoding';
 import {
   DROP_STEP_ENTRIES,
   INCREMENTS_TOGETHER,
@@ -32,6 +32,7 @@ import {
   MAX_PAGE_ENTRIES,
   MAX_TRANSACTION_BYTES,
   MAX_TRANSACTION_KEYS,
+  MAX_VALUE_BYTES,
   MAX_WAITING_INCREMENTS,
   PAGE_CHARS,
   PAGE_ENTRIES,
@@ -273,7 +274,7 @@ export class Database {
    *   value that is not allowed; `storage_full` beyond the bound of the scope
    */
   async put(key: string, value: unknown, { revision, ...options }: PutOptions = {}): Promise<string> {
-    const encoded = encode(value);
+    const encoded = encode(value, MAX_VALUE_BYTES);
     if (revision === undefined) await this.#shared.precedence.wait(this.#idOf(key, options.of));
     return this.#transact([key], options, ([found]) => {
       requireRevision(revision, found);
@@ -407,7 +408,7 @@ export class Database {
     for (const { key, value } of writes) {
       const at = position.get(key) ?? 0;
       if (encoded.has(at)) throw badRequest('A transaction writes each key once.');
-      const to = value === undefined ? undefined : encode(value);
+      const to = value === undefined ? undefined : encode(value, MAX_VALUE_BYTES);
       bytes += to?.bytes ?? 0;
       encoded.set(at, to);
     }
@@ -547,7 +548,7 @@ function added(increments: readonly Increment[], record: EntryRecord | undefined
     settled.push(() => resolve(exactOf(next)));
   }
   return {
-    writes: new Map(isChanged ? [[0, encode(sum)]] : []),
+    writes: new Map(isChanged ? [[0, encode(sum, MAX_VALUE_BYTES)]] : []),
     result: () => () => {
       for (const settle of settled) settle();
     },

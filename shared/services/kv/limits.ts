@@ -29,10 +29,6 @@ export const KEY_VALUE_LIMITS: KeyValueLimits = {
 export const MAX_KEY_BYTES = 512;
 /** Bytes of a value as JSON, in which bytes are base64: a value is one document, of 1 MiB in Firestore. */
 export const MAX_VALUE_BYTES = 1_000_000;
-/** Levels of arrays and structs in a value: as many as a result of a method may have. */
-export const MAX_VALUE_DEPTH = 128;
-/** Digits of an exact number: more than any double has. */
-export const MAX_NUMBER_CHARS = 2048;
 /** Keys that one transaction reads and writes: with their accounts they are one commit of the store. */
 export const MAX_TRANSACTION_KEYS = 64;
 /** Bytes of the values that one transaction writes: Firestore takes 10 MiB, with the ids. */

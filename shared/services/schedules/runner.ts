@@ -16,6 +16,7 @@ import type { Doc, Store, Transaction, Watch } from '../../store';
 import { aborted, pause, untilOr } from '../../waiting';
 import { Fault, FAULT } from '../fault';
 import type { Services } from '../services';
+import { decodedText, encodedText } from '../stored-value';
 import type { Value } from '../value';
 import { MAX_ENDED, MAX_FAULT_CHARS, RUNNER_LIMITS, type RunnerLimits } from './limits';
 import {
@@ -35,7 +36,6 @@ import {
   writeSchedule,
 } from './record';
 import { lookAgainAfter, RunLease } from './run-lease';
-import { storedText, storedValue } from './stored-value';
 import { begun, ended, interrupted, paused, type RunOutcome, takenBack } from './transitions';
 
 /** How a run ended, for a counter. */
@@ -361,7 +361,7 @@ export class ScheduleRunner {
           code: 'unauthenticated',
         });
       }
-      const params = storedValue(args) as readonly Value[];
+      const params = decodedText(args) as readonly Value[];
       const result = await services.call(method, params, {
         principal,
         way: 'schedule',
@@ -450,10 +450,9 @@ export class ScheduleRunner {
 /** The result of a run as it is kept; nothing of one that is too large. */
 function keptResult(result: Value, most: number): Pick<RunOutcome, 'result'> {
   try {
-    const text = storedText(result, most);
-    return Buffer.byteLength(text) > most ? {} : { result: text };
+    return { result: encodedText(result, most) };
   } catch (thrown) {
-    if (thrown instanceof Fault || thrown instanceof RangeError) return {};
+    if (thrown instanceof Fault || thrown instanceof CmbsError) return {};
     throw thrown;
   }
 }

@@ -8,6 +8,7 @@ import { callerKey, type Authorize, type Principal } from '../../principal';
 import type { Page, Store } from '../../store';
 import { Fault, FAULT } from '../fault';
 import { isServiceName, type Services } from '../services';
+import { encodedText } from '../stored-value';
 import type { Value } from '../value';
 import {
   MAX_AHEAD_MS,
@@ -31,7 +32,6 @@ import {
   storedSchedule,
   writeSchedule,
 } from './record';
-import { storedText } from './stored-value';
 import { cronOf, knownZone, nextDue, type Timing } from './timing';
 import { asked, paused, resumed } from './transitions';
 
@@ -154,16 +154,12 @@ export class Schedules {
 
   #argsText(args: readonly Value[]): string {
     const { argumentBytes } = this.#limits;
-    let text: string | undefined;
     try {
-      text = storedText(args, argumentBytes);
+      return encodedText(args, argumentBytes);
     } catch (cause) {
-      if (!(cause instanceof Fault) && !(cause instanceof RangeError)) throw cause;
-    }
-    if (text === undefined || Buffer.byteLength(text) > argumentBytes) {
+      if (!(cause instanceof Fault) && !(cause instanceof CmbsError)) throw cause;
       throw invalid(`The arguments cannot be stored; they are values of at most ${argumentBytes} bytes in all.`);
     }
-    return text;
   }
 
   async #authorizeCall(principal: Principal, method: string): Promise<void> {

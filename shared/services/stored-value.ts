@@ -1,14 +1,16 @@
 /**
- * How values of key-value databases are stored: as JSON, with marked objects for what JSON does not have. `{"$b": base64}`
+ * How values are stored, those of key-value databases and those of schedules: as JSON, with marked objects for what JSON does not have. `{"$b": base64}`
  * is bytes, `{"$d": milliseconds}` a time, `{"$n": digits}` a number that a JavaScript number cannot represent, and
  * `{"$s": members}` a struct that has a member whose name begins with `$`. Such members appear nowhere else, so that
  * every value is read as it was written.
  */
-import { badRequest, CmbsError } from '../../errors';
-import { ExactNumber } from '../../exact-json';
-import type { Json, JsonObject } from '../../json';
-import { base64Of, exactOf, formOf, type Value } from '../value';
-import { MAX_NUMBER_CHARS, MAX_VALUE_BYTES, MAX_VALUE_DEPTH } from './limits';
+import { badRequest, CmbsError } from '../errors';
+import { ExactNumber } from '../exact-json';
+import type { Json, JsonObject } from '../json';
+import { base64Of, charsOf, exactOf, formOf, MAX_ANSWER_DEPTH, type Value } from './value';
+
+/** Digits of an exact number: more than any double has. */
+const MAX_NUMBER_CHARS = 2048;
 
 /** A value as it is stored. */
 export interface Encoded {
@@ -19,18 +21,28 @@ export interface Encoded {
 
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
-/** @throws CmbsError `bad_request` for what is no value, `too_large` beyond the limits */
-export function encode(value: unknown): Encoded {
+/**
+ * @param maxBytes of the value as JSON, in which bytes are base64
+ * @throws CmbsError `bad_request` for a value that cannot be stored, `too_large` beyond the limit; Fault for what is no value
+ */
+export function encode(value: unknown, maxBytes: number): Encoded {
+  // A value that is much too large is not copied.
+  if (charsOf(value, maxBytes) === undefined) throw tooLarge(maxBytes);
   const json = encodeAt(value, 0);
   const bytes = Buffer.byteLength(JSON.stringify(json));
-  if (bytes > MAX_VALUE_BYTES) {
-    throw new CmbsError(
-      'too_large',
-      `The value has ${bytes} bytes as JSON; at most ${MAX_VALUE_BYTES} are stored.`,
-    );
-  }
+  if (bytes > maxBytes) throw tooLarge(maxBytes);
   return { json, bytes };
 }
+
+const tooLarge = (maxBytes: number): CmbsError =>
+  new CmbsError('too_large', `The value has more than ${maxBytes} bytes as JSON, which cannot be stored.`);
+
+/** As {@link encode}, as text. */
+export const encodedText = (value: unknown, maxBytes: number): string =>
+  JSON.stringify(encode(value, maxBytes).json);
+
+/** The value of a text of {@link encodedText}. */
+export const decodedText = (text: string): Value => decode(JSON.parse(text) as Json);
 
 function encodeAt(value: unknown, depth: number): Json {
   const form = formOf(value);
@@ -43,8 +55,6 @@ function encodeAt(value: unknown, depth: number): Json {
     case 'number':
       return encodeNumber(typeof form.value === 'bigint' ? exactOf(form.value) : form.value);
     case 'bytes':
-      // Base64 takes a third more, so that the text of larger ones need not be made.
-      if (form.value.byteLength > MAX_VALUE_BYTES) throw tooManyBytes(form.value.byteLength);
       return { $b: base64Of(form.value) };
     case 'date':
       if (Number.isNaN(form.value.getTime())) throw badRequest('The value contains an invalid time.');
@@ -63,15 +73,9 @@ function encodeAt(value: unknown, depth: number): Json {
   }
 }
 
-const tooManyBytes = (bytes: number): CmbsError =>
-  new CmbsError(
-    'too_large',
-    `The value contains ${bytes} bytes; at most ${MAX_VALUE_BYTES} are stored, as base64.`,
-  );
-
 function checkDepth(depth: number): void {
-  if (depth < MAX_VALUE_DEPTH) return;
-  throw badRequest(`The value is nested deeper than ${MAX_VALUE_DEPTH} levels.`);
+  if (depth < MAX_ANSWER_DEPTH) return;
+  throw badRequest(`The value is nested deeper than ${MAX_ANSWER_DEPTH} levels.`);
 }
 
 function encodeNumber(value: number | ExactNumber): Json {
