@@ -11,6 +11,7 @@ import { allowAll, type Authorize, type Principal, sessionOf } from '../principa
 import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
+import type { CallRoom } from './calls';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Outcome } from './protocol';
@@ -63,6 +64,8 @@ export interface CallContext {
   readonly trace?: Traceparent | undefined;
   /** The answer is stored, as that of a call in a message. */
   readonly isStored?: boolean;
+  /** Of the request that has the call, where it has several. */
+  readonly room?: CallRoom;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
