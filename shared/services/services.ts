@@ -19,8 +19,8 @@ import { fitted } from './signature';
 import { CallStatistics, type MethodStatistics } from './statistics';
 import type { Value } from './value';
 
-/** Names of modules and methods; a leading underscore or a dot is not allowed. */
-const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
+/** Names of modules and methods, which a folder can have; a leading underscore or a dot is not allowed. */
+const NAME = /^[A-Za-z][A-Za-z0-9_]{0,254}$/;
 
 /** A prefix that JSON-RPC reserves for itself (JSON-RPC 2.0 §4.1). */
 const RESERVED_NAME = 'rpc';
