@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { terminalLog } from '@cmbs/emulator/log';
+import { stackLog, terminalLog } from '@cmbs/emulator/log';
 
 function logged(write: (log: ReturnType<typeof terminalLog>) => void): readonly string[] {
   const lines: string[] = [];
@@ -23,5 +23,16 @@ describe('a line at the terminal', () => {
 
   it('omits lines about traffic unless the level is debug', () => {
     expect(logged((log) => log.info('request', { event: 'request' }))).toEqual([]);
+  });
+
+  it('is always written when it has the correlation id of a fault', () => {
+    const lines: string[] = [];
+    const log = stackLog('info', (line) => lines.push(line));
+    for (let id = 0; id < 5; id += 1) {
+      log.error('failed', { correlationId: `id-${id}` });
+      log.error('other');
+    }
+    expect(lines.filter((line) => line.includes('correlationId=id-'))).toHaveLength(5);
+    expect(lines.filter((line) => line.includes('other'))).toHaveLength(3);
   });
 });
