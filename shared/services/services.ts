@@ -350,7 +350,7 @@ export class Services {
       cancel();
     }
     running.catch((thrown: unknown) => {
-      log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
+      log.warn('service method failed after its answer was given up', { method: methodName, cause: thrown });
     });
     throw deadline.signal.aborted
       ? new Fault(FAULT.deadlineExceeded, `${methodName} took longer than ${deadlineMs} ms; it may have run.`)
