@@ -23,9 +23,13 @@ function textOf(value: unknown): string {
   return json ?? 'undefined';
 }
 
-/** {@link terminalLog} with a bounded rate. */
+/** {@link terminalLog} with a bounded rate. A line with a correlation id is written: a caller has been told of it. */
 export const stackLog = (least: Severity, write: (line: string) => void): BoundedLog =>
-  boundedLog({ log: terminalLog(least, write), clock: systemClock, isRecord: isTraffic });
+  boundedLog({
+    log: terminalLog(least, write),
+    clock: systemClock,
+    isRecord: (fields) => isTraffic(fields) || fields.correlationId !== undefined,
+  });
 
 export function terminalLog(least: Severity, write: (line: string) => void): Log {
   const line =

@@ -1,5 +1,5 @@
 /**
- * A log that clients cannot flood. Lines with the same level, message and error code are of one kind. The first lines of
+ * A log that clients cannot flood. Lines with the same level, message, error code and service module are of one kind. The first lines of
  * a kind are written and further ones counted; once a minute, one line shows the latest and how many were withheld.
  */
 import type { Clock } from './clock';
@@ -77,7 +77,7 @@ export function boundedLog({
         log[level](message, fields);
         return;
       }
-      const key = `${level} ${String(fields.code)} ${message}`;
+      const key = `${level} ${String(fields.code)} ${String(fields.module)} ${message}`;
       const kind = kinds.get(key) ?? begin(key, level, message);
       kind.hasNew = true;
       if (kind.written < burst) {

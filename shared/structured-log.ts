@@ -47,13 +47,13 @@ export function structuredLog({ write, least, project, labels }: StructuredLogOp
 
 /**
  * The log of a program in the cloud: a {@link structuredLog} that clients cannot flood. All lines with an `event` are
- * written, because metrics count them.
+ * written, because metrics count them, and all with a correlation id, because a caller has been told of them.
  */
 export const cloudLog = (options: StructuredLogOptions): BoundedLog =>
   boundedLog({
     log: structuredLog(options),
     clock: systemClock,
-    isRecord: ({ event }) => event !== undefined,
+    isRecord: ({ event, correlationId }) => event !== undefined || correlationId !== undefined,
   });
 
 function traceFields(trace: unknown, project: string | undefined): Readonly<Record<string, unknown>> {

@@ -76,10 +76,12 @@ export class Decisions {
     ) {
       throw new CmbsError('not_found', `There is nothing at ${resource.path}.`);
     }
-    // The caller knows of the entity or named the object, and a request may be about many of them.
+    // The caller knows of the entity or named the object, and a request may be about many of them. A method is named as
+    // in the target of a rule.
+    const object = resource.path.replace(/^service:/, 'method:');
     throw new CmbsError(
       'forbidden',
-      `You may not do this (${operation} of ${resource.path}); ask the owner or an administrator for a rule.`,
+      `You may not do this (${operation} of ${object}); ask the owner or an administrator for a rule.`,
     );
   };
 

@@ -40,6 +40,6 @@ export async function actingMember(
   }
   throw new CmbsError(
     'bad_request',
-    'There are several local members here; name the sender: the attribute "from" of an action, or &from= after ?send.',
+    'There are several local members here; name the sender: "from" of message.send or of an action, or &from= after ?send.',
   );
 }

@@ -61,7 +61,7 @@ export function readSettings<S extends Settings>(
     if (Object.hasOwn(others, name)) {
       notices.push(`${name} is a setting of another program of CMBS; it is ignored here.`);
     } else {
-      problems.push(`${name} is not a setting; see --help.`);
+      problems.push(`${name} is not a setting; the option --help lists them.`);
     }
   }
   return { config: values as ConfigOf<S>, problems, notices };

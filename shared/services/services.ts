@@ -350,7 +350,7 @@ export class Services {
       const value = await resultOrAbort(running, time.signal);
       if (value !== ABORTED) return { value, ...result };
       running.catch((thrown: unknown) => {
-        log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
+        log.warn('service method failed after its answer was given up', { method: methodName, cause: thrown });
       });
     } catch (thrown) {
       throw this.#faultOf(thrown, methodName, { ...caller, signal, log });

@@ -30,7 +30,8 @@ export function fitted(
   if (flags?.anyArguments !== true) {
     const taken = signatures.map(([, ...types]) => `(${types.join(', ')})`).join(' or ');
     const given = `(${args.map(typeOf).join(', ')})`;
-    throw new Fault(FAULT.invalidParams, `${methodName} takes ${shown(taken)}, not ${shown(given)}.`);
+    const text = `${methodName} takes ${shown(taken)}, not ${shown(given)}.${textHint(signatures, args)}`;
+    throw new Fault(FAULT.invalidParams, text);
   }
   const results = new Set(signatures.map(([type]) => type));
   const [only] = results;
@@ -45,6 +46,21 @@ function valuesOf(types: readonly string[], args: readonly Value[]): readonly Va
     values.push(value);
   }
   return values;
+}
+
+/** Forms of the types that are written as text where a format does not have them. */
+const TEXT_FORMS = {
+  base64: ' As text, base64 has padding: "aGVsbG8=".',
+  'dateTime.iso8601': ' As text, a time is one such as "2030-01-31T12:00:00Z".',
+};
+
+/** How an argument is written, where a text was given in place of bytes or a time. */
+function textHint(signatures: ServiceMethod['signatures'], args: readonly Value[]): string {
+  const types = new Set(signatures.flatMap(([, ...all]) => all.filter((_, at) => typeof args[at] === 'string')));
+  return Object.entries(TEXT_FORMS)
+    .filter(([type]) => types.has(type))
+    .map(([, text]) => text)
+    .join('');
 }
 
 const shown = (text: string): string => (text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`);

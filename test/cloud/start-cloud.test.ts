@@ -269,7 +269,10 @@ describeOnEmulators('npm run start:cloud with wrong settings', (hosts) => {
     const [code, text] = await run([], { CMBS_LOG: 'loud', CMBS_PROT: '1' });
     expect([code, text.split('\n')]).toEqual([
       1,
-      [expect.stringContaining('CMBS_LOG="loud" must be'), 'CMBS_PROT is not a setting; see --help.'],
+      [
+        expect.stringContaining('CMBS_LOG="loud" must be'),
+        'CMBS_PROT is not a setting; the option --help lists them.',
+      ],
     ]);
   });
 

@@ -67,7 +67,7 @@ describe('a start with an invalid setting', () => {
     // test/unit/config.test.ts has every setting.
     ['PORT', 'http', 'must be a whole number'],
     ['CMBS_HOST', 'no host', 'a host name or address'],
-    ['CMBS_PROT', '1', 'is not a setting; see --help'],
+    ['CMBS_PROT', '1', 'is not a setting; the option --help lists them'],
   ])('names the setting and its valid values: %s=%j', async (name, value, said) => {
     const { code, out, err } = await run([], { PORT: '0', [name]: value });
     expect({ code, out }).toEqual({ code: 1, out: '' });

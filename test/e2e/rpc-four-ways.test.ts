@@ -295,7 +295,7 @@ describe('in a closed deployment', () => {
   it.each(Object.entries(WAYS))('the decision is the same by %s', async (_way, call) => {
     reached.length = 0;
     expect(await call({ method: 'trial.open', outcome: {} }, alice)).toEqual({ result: '"for everybody"' });
-    const denied = refused(-32000, /^You may not do this \(service\.call of service:trial\.(?:reserved|double)\)/);
+    const denied = refused(-32000, /^You may not do this \(service\.call of method:trial\.(?:reserved|double)\)/);
     expect(await call({ method: 'trial.reserved', outcome: {} }, alice)).toEqual(denied);
     expect(await call({ method: 'trial.double', outcome: {} }, alice)).toEqual(denied);
     // Each call inside of a multicall is decided too.

@@ -160,7 +160,7 @@ test('A user who may not make a call any more cannot have it run by a schedule, 
     'cmbs.access.rule.deny': ['user:bob'],
   });
   expect((await untilPaused(bob, id)).reason).toMatch(
-    /You may not do this \(service\.call of service:echo\.echo\)/,
+    /You may not do this \(service\.call of method:echo\.echo\)/,
   );
   expect((await bob.call('schedule.every', 3600, 'echo.echo', [])).error).toMatchObject({
     data: { code: 'forbidden' },

@@ -52,16 +52,17 @@ describe('a bounded log', () => {
     expect(lines.length).toBeLessThanOrEqual(2 + 100);
   });
 
-  it('tells kinds apart by level, message and error code', () => {
+  it('tells kinds apart by level, message, error code and service module', () => {
     const { log, lines } = recorded();
     repeat(10, () => {
       log.info('a');
       log.warn('a');
       log.warn('b');
+      log.warn('b', { module: 'weather' });
       log.error('failed', { code: 'unavailable' });
       log.error('failed', { code: 'internal' });
     });
-    expect(lines).toHaveLength(5 * 2);
+    expect(lines).toHaveLength(6 * 2);
   });
 
   it('writes every record and every debug line', () => {

@@ -279,7 +279,11 @@ describe('the arguments of a call', () => {
     [['array', 'int'], [2147483648], 'trial.take takes (int), not (i8).'],
     [['array', 'int'], [1.5], 'trial.take takes (int), not (double).'],
     [['array', 'string', 'int'], ['a', 'b'], 'trial.take takes (string, int), not (string, string).'],
-    [['array', 'base64'], ['no base64'], 'trial.take takes (base64), not (string).'],
+    [
+      ['array', 'base64'],
+      ['no base64'],
+      'trial.take takes (base64), not (string). As text, base64 has padding: "aGVsbG8=".',
+    ],
     [['array', 'boolean'], [null], 'trial.take takes (boolean), not (nil).'],
     [['array', 'struct'], [[]], 'trial.take takes (struct), not (array).'],
   ])('do not reach a method of the signature %j when they are %j', async (signature, args, text) => {

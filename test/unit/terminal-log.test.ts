@@ -36,4 +36,15 @@ describe('a line at the terminal', () => {
     log.flush();
     expect(lines).toHaveLength(10);
   });
+
+  it('is always written when it has the correlation id of a fault', () => {
+    const lines: string[] = [];
+    const log = stackLog('info', (line) => lines.push(line));
+    for (let id = 0; id < 5; id += 1) {
+      log.error('failed', { correlationId: `id-${id}` });
+      log.error('other');
+    }
+    expect(lines.filter((line) => line.includes('correlationId=id-'))).toHaveLength(5);
+    expect(lines.filter((line) => line.includes('other'))).toHaveLength(3);
+  });
 });

@@ -30,10 +30,15 @@ export const bytesArgument = z.unknown().transform((given, check): Uint8Array =>
 export function argumentsOf<T extends z.ZodType>(schema: T, args: readonly Value[], usage: string): z.output<T> {
   const parsed = schema.safeParse([...args]);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const where = issue?.path[0];
-  const at = typeof where === 'number' ? ` Argument ${where + 1}: ${issue?.message ?? 'wrong'}.` : '';
-  throw new Fault(FAULT.invalidParams, `${usage}${at}`);
+  const problem = problemOf(parsed.error);
+  throw new Fault(FAULT.invalidParams, `${usage}${problem === '' ? '' : ` A${problem.slice(1)}`}`.slice(0, 500));
+}
+
+/** What is wrong, and where: `argument 1: layer: expected …`; empty when it is about no argument in particular. */
+function problemOf({ issues: [issue] }: z.ZodError): string {
+  const [at, ...path] = issue?.path.slice(0, 4) ?? [];
+  if (issue === undefined || typeof at !== 'number') return '';
+  return `${[`argument ${at + 1}`, path.join('.'), issue.message].filter((part) => part !== '').join(': ')}.`;
 }
 
 /** @throws Fault -32602 for values that JSON cannot carry, or that are nested too deeply */
@@ -55,10 +60,7 @@ function asJson(args: readonly Value[], form: string): readonly ExactJson[] {
 export function jsonArgumentsOf<T>(schema: z.ZodType<T>, args: readonly Value[], form: string): T {
   const read = schema.safeParse(asJson(args, form));
   if (read.success) return read.data;
-  const [issue] = read.error.issues;
-  const place = issue === undefined || issue.path.length === 0 ? '' : ` at ${issue.path.slice(0, 4).join('.')}`;
-  throw new Fault(
-    FAULT.invalidParams,
-    `The arguments do not fit ${form}: ${issue?.message ?? 'they are wrong'}${place}.`.slice(0, 500),
-  );
+  const problem = problemOf(read.error);
+  const text = `The arguments do not fit ${form}${problem === '' ? '.' : `; ${problem}`}`;
+  throw new Fault(FAULT.invalidParams, text.slice(0, 500));
 }

@@ -212,7 +212,7 @@ export class ModuleInstance {
       this.#ended(id, {
         error: new Fault(
           FAULT.outcomeUnknown,
-          `The module ${this.name} stopped during the call; the method may have run.`,
+          `The module ${this.name} stopped during the call; the method may have run. The log has the reason.`,
         ),
       });
     }

@@ -291,6 +291,10 @@ function checkTime(what: string, time: number, now: number): void {
   if (!(Math.abs(time - now) <= MAX_AHEAD_MS)) throw invalid(`${what} is more than ten years from now.`);
 }
 
+const WRONG_FIELDS =
+  'it needs five fields (minute, hour, day of the month, month, day of the week), or six with seconds first; ' +
+  '"0 9 * * MON-FRI" is 9:00 on working days.';
+
 /** @throws Fault -32602 */
 function timingOf(when: When, now: number): Timing {
   switch (when.kind) {
@@ -319,8 +323,9 @@ function timingOf(when: When, now: number): Timing {
       try {
         cronOf(expression, zone);
       } catch (cause) {
-        // croner says what is wrong, with its own name before it.
-        const why = (cause as Error).message.replace(/^Cron\w*: /, '');
+        // croner says what is wrong, with its own name before it; it would also take seven fields.
+        const { message } = cause as Error;
+        const why = /\bparts\b/.test(message) ? WRONG_FIELDS : message.replace(/^Cron\w*: /, '');
         throw new Fault(FAULT.invalidParams, `The cron expression cannot be used: ${why}`, undefined, { cause });
       }
       return when;

@@ -280,6 +280,12 @@ describe('a module that cannot be used', () => {
     ]);
   });
 
+  it('is reported with the line of a syntax error in index.js, which has no "type" beside it', async () => {
+    modules.write('broken/index.js', 'export const methods = {\n  value: { call: (\n');
+    await modules.open();
+    expect(modules.lines.find(isReport('broken'))?.fields.cause).toMatch(/SyntaxError: .*index\.js:\d+/);
+  });
+
   it.each<[string, readonly string[], RegExp]>([
     ['empty', [], /has no index\.js, index\.mjs, index\.ts/],
     ['ambiguous', ['index.js', 'index.mjs'], /index\.js and index\.mjs; leave one/],

@@ -92,7 +92,7 @@ export const methods = {
     const fault = await modules.fault('exits.leave');
     expect([fault.code, fault.message]).toEqual([
       FAULT.outcomeUnknown,
-      'The module exits stopped during the call; the method may have run.',
+      'The module exits stopped during the call; the method may have run. The log has the reason.',
     ]);
     await expect(modules.call('weather.value')).resolves.toBe('sunny');
     await modules.returns('exits.value', 1);

@@ -312,7 +312,7 @@ export class VirtualFiles {
     bytes: Uint8Array,
     before: BeforeChange = () => undefined,
   ): Promise<{ readonly info: FileInfo; readonly isNew: boolean }> {
-    return this.#change(name, async (directory, last) => {
+    return this.#make(name, async (directory, last) => {
       const { current, isOther } = await occupantOf(directory, last, name);
       await before(current);
       if (current?.type === 'directory') throw isADirectory(name);
@@ -365,7 +365,7 @@ export class VirtualFiles {
 
   /** Makes a directory; false when it is there already. @throws CmbsError `not_found` for a missing parent, `conflict` */
   makeDirectory(name: FileName, before: BeforeChange): Promise<boolean> {
-    return this.#change(name, async (directory, last) => {
+    return this.#make(name, async (directory, last) => {
       const { current } = await occupantOf(directory, last, name);
       await before(current);
       if (current?.type === 'directory') return false;
@@ -396,6 +396,22 @@ export class VirtualFiles {
     if (name.length === 0)
       throw new CmbsError('conflict', 'The root of the files cannot be changed; name a file in it.');
     return this.#changes.run(pathOf(name), () => this.#turns.run(() => this.#inParent(name, work)));
+  }
+
+  /** As {@link #change}, for what may be new: the error says that its directory is missing. */
+  async #make<T>(name: FileName, work: (directory: OpenDirectory, last: string) => Promise<T>): Promise<T> {
+    const found = { directory: false };
+    try {
+      return await this.#change(name, (directory, last) => {
+        found.directory = true;
+        return work(directory, last);
+      });
+    } catch (cause) {
+      if (found.directory || !(cause instanceof CmbsError && cause.code === 'not_found')) throw cause;
+      const missing = pathOf(name.slice(0, -1), 'directory');
+      const text = `There is no directory ${missing}; make it first, by file.mkdir or by a PUT of that path.`;
+      throw new CmbsError('not_found', text, { cause });
+    }
   }
 
   #inParent<T>(name: FileName, work: (directory: OpenDirectory, last: string) => Promise<T>): Promise<T> {
