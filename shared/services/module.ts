@@ -3,6 +3,7 @@ import type { JsonObject } from '../json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
 import type { Traceparent } from '../trace';
+import type { CallRoom } from './calls';
 import type { Value } from './value';
 
 /** How a call arrives: over HTTP, by the action `execute`, in a message, from another method, or when it is due. */
@@ -25,6 +26,8 @@ export interface ServiceContext {
   readonly trace?: Traceparent | undefined;
   /** The answer is stored, as that of a call in a message or by a schedule. */
   readonly isStored?: boolean;
+  /** Of the request that has the call, where it has several. */
+  readonly room?: CallRoom;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;

@@ -11,6 +11,7 @@ import { allowAll, type Authorize, type Principal, sessionOf } from '../principa
 import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
+import type { CallRoom } from './calls';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Outcome } from './protocol';
@@ -18,8 +19,8 @@ import { fitted } from './signature';
 import { CallStatistics, type MethodStatistics } from './statistics';
 import type { Value } from './value';
 
-/** Names of modules and methods; a leading underscore or a dot is not allowed. */
-const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
+/** Names of modules and methods, which a folder can have; a leading underscore or a dot is not allowed. */
+const NAME = /^[A-Za-z][A-Za-z0-9_]{0,254}$/;
 
 /** A prefix that JSON-RPC reserves for itself (JSON-RPC 2.0 §4.1). */
 const RESERVED_NAME = 'rpc';
@@ -63,6 +64,8 @@ export interface CallContext {
   readonly trace?: Traceparent | undefined;
   /** The answer is stored, as that of a call in a message. */
   readonly isStored?: boolean;
+  /** Of the request that has the call, where it has several. */
+  readonly room?: CallRoom;
   readonly signal: AbortSignal;
   readonly log: Log;
 }

@@ -5,7 +5,7 @@
 import { CmbsError } from '../errors';
 import { ExactNumber } from '../exact-json';
 import type { Principal } from '../principal';
-import { DISCOVER, KeptOutcomes, outcomeOf } from './calls';
+import { CallRoom, DISCOVER, MAX_REQUEST_CALLS } from './calls';
 import { Fault, FAULT } from './fault';
 import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import { faultEntry, MULTICALL } from './multicall';
@@ -16,7 +16,7 @@ import { statsMethod } from './statistics';
 import type { Struct, Value } from './value';
 
 /** Calls of one `system.multicall`, as in a batch of JSON-RPC. */
-export const MAX_MULTICALL_CALLS = 1000;
+export const MAX_MULTICALL_CALLS = MAX_REQUEST_CALLS;
 
 /** A caller's login, which an access token continues. */
 export interface Session {
@@ -157,8 +157,8 @@ function several(services: Registry): Methods {
           );
         }
         const entries: Value[] = [];
-        const kept = new KeptOutcomes();
-        for (const call of calls) entries.push(entryOf(kept.keep(await outcomeInside(services, call, context))));
+        const room = context.room ?? new CallRoom();
+        for (const call of calls) entries.push(entryOf(await outcomeInside(services, call, { ...context, room })));
         return entries;
       },
     },
@@ -169,7 +169,11 @@ const isStruct = (value: Value): value is Struct =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 
 /** The outcome of one call of a multicall, which is a call of a method by a method. */
-async function outcomeInside(services: Registry, call: Value, context: ServiceContext): Promise<Outcome> {
+async function outcomeInside(
+  services: Registry,
+  call: Value,
+  { room, ...context }: ServiceContext & { readonly room: CallRoom },
+): Promise<Outcome> {
   if (!isStruct(call) || typeof call.methodName !== 'string' || !Array.isArray(call.params ?? [])) {
     return {
       value: new Fault(FAULT.invalidRequest, 'A call is a struct with a methodName and an array of params.'),
@@ -180,7 +184,8 @@ async function outcomeInside(services: Registry, call: Value, context: ServiceCo
   }
   const { methodName: _ofThis, depth = 0, ...caller } = context;
   const params = (call.params ?? []) as readonly Value[];
-  return outcomeOf(services, { method: call.methodName, params }, { ...caller, depth: depth + 1, way: 'method' });
+  const within = { ...caller, depth: depth + 1, way: 'method' as const };
+  return room.outcome(services, { method: call.methodName, params }, within);
 }
 
 function entryOf({ value, type }: Outcome): Value {

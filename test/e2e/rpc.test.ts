@@ -23,6 +23,11 @@ const trial: ServiceModule = {
       signatures: [['int'], ['int', 'string']],
       call: () => (runs += 1),
     },
+    million: {
+      documentation: 'Returns a million characters.',
+      signatures: [['string']],
+      call: () => 'x'.repeat(1_000_000),
+    },
     wait: {
       documentation: 'Answers when the test says so.',
       signatures: [['int']],
@@ -296,6 +301,46 @@ describe('system.multicall', () => {
   });
 });
 
+describe('the calls of one request', () => {
+  const multicall = (methodName: string, count: number, params: Json[] = []): Json => ({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'system.multicall',
+    params: [Array.from({ length: count }, () => ({ methodName, params }))],
+  });
+
+  it('are at most 1000, with those of its multicalls', async () => {
+    const answers = (await stack.json([
+      multicall('trial.count', 600),
+      multicall('trial.count', 600),
+      { method: 'trial.count', id: 2 },
+    ])) as unknown as { readonly result: Json[] }[];
+    expect(runs).toBe(1000);
+    expect(answers[0]?.result).toHaveLength(600);
+    const all = answers.flatMap(({ result }) => result);
+    expect(all.filter((one) => JSON.stringify(one).includes('"faultCode":-32600'))).toHaveLength(201);
+  });
+
+  it('keep no more results than an answer can have', async () => {
+    // Each result alone fits; all of them would be gigabytes.
+    const [answer] = (await stack.json([multicall('trial.million', 1000)])) as unknown as [
+      { readonly result: Json[] },
+    ];
+    const { result } = answer;
+    expect(result).toHaveLength(1000);
+    expect(result[0]).toEqual([expect.any(String)]);
+    expect(result.at(-1)).toMatchObject({ faultCode: -32603 });
+  });
+
+  it('let other requests run in between', async () => {
+    let turns = 0;
+    const timer = setInterval(() => (turns += 1), 1);
+    await stack.json([multicall('trial.count', 1000)]);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(10);
+  });
+});
+
 describe('Idempotency-Key', () => {
   const body = (...params: Json[]): string =>
     JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'trial.count', params });
@@ -431,7 +476,7 @@ describe('introspection', () => {
   it('lists modules', async () => {
     const modules = (await stack.call('system.list_modules')) as unknown as readonly JsonObject[];
     expect(modules).toContainEqual({ name: 'echo', version: VERSION, built_in: true, methods: 1 });
-    expect(modules).toContainEqual({ name: 'trial', version: VERSION, built_in: true, methods: 8 });
+    expect(modules).toContainEqual({ name: 'trial', version: VERSION, built_in: true, methods: 9 });
     const names = (await stack.call('system.list_methods')) as readonly string[];
     expect(modules.reduce((sum, { methods }) => sum + Number(methods), 0)).toBe(names.length);
   });

@@ -77,7 +77,7 @@ export class ModuleInstance {
     const { thread, name } = options;
     this.#options = options;
     this.name = name;
-    thread.port.on('message', (message: FromModule) => this.#take(message));
+    thread.port.on('message', (message: FromModule) => this.#receive(message));
     thread.port.unref();
     this.ended = thread.ended;
     void thread.ended.then((reason) => this.#threadEnded(reason));
@@ -140,6 +140,17 @@ export class ModuleInstance {
 
   #send(message: ToModule): void {
     this.#options.thread.port.postMessage(message);
+  }
+
+  /** A module can reach the port by ways around its context, and send anything: that must not end the program. */
+  #receive(message: FromModule): void {
+    try {
+      this.#take(message);
+    } catch (cause) {
+      const { log, thread } = this.#options;
+      log.error('a module sent what is no message, and is started again', { module: this.name, cause });
+      void thread.terminate();
+    }
   }
 
   #take(message: FromModule): void {

@@ -265,10 +265,42 @@ function make({ ExactNumber }) {
       '../weather.value',
       'a/../weather.value',
       '.value',
+      // No folder can have such a name.
+      `${'a'.repeat(256)}.value`,
+      `${'a'.repeat(100_000)}.value`,
     ]) {
       expect((await modules.fault(name)).code).toBe(FAULT.methodNotFound);
     }
   });
+
+  it.each(['null', "{ type: 'thrown', id }", "{ type: 'log', level: 'no such' }", "{ type: 'failed' }"])(
+    'does not end the program when the module sends %s on the port of its thread',
+    async (message) => {
+      modules.write(
+        'forger/index.mjs',
+        `import { MessageChannel } from 'node:worker_threads';
+${moduleOf({
+  value: '() => 1',
+  forge: `({ log, callId: id }) => {
+    const { port1 } = new MessageChannel();
+    const prototype = Object.getPrototypeOf(port1);
+    const { postMessage } = prototype;
+    prototype.postMessage = function () { postMessage.call(this, ${message}); };
+    log.info('found');
+    prototype.postMessage = postMessage;
+    return new Promise(() => undefined);
+  }`,
+})}`,
+      );
+      modules.write('weather/index.mjs', moduleReturning('sunny'));
+      await modules.open();
+      const forged = modules.fault('forger.forge');
+      if (message !== "{ type: 'failed' }") expect((await forged).code).toBe(FAULT.outcomeUnknown);
+      await expect(modules.call('weather.value')).resolves.toBe('sunny');
+      await modules.returns('forger.value', 1);
+      forged.catch(() => undefined);
+    },
+  );
 
   it('passes on to the log what the module prints, line by line', async () => {
     modules.write(
