@@ -125,14 +125,25 @@ export function storedUsers(store: Store): Users {
   };
 }
 
+/** Milliseconds by which the clocks of two processes may differ. */
+const CLOCKS_DIFFER_MS = 1000;
+
 /**
- * Tells whether the access token that a principal came with still counts, as at a login: work that is done later asks
- * again. True for a principal without token; whether its user still exists is part of each decision.
+ * Tells whether a principal may still act in work that is done later: whether the access token of the principal counts, as
+ * at a login, and whether the user is the one who asked, and not a later one of the same name. Whether a user exists at all
+ * is part of each decision.
  */
-export function tokenCheck(store: Store, clock: Pick<Clock, 'now'>): (principal: Principal) => Promise<boolean> {
+export function callerCheck(
+  store: Store,
+  clock: Pick<Clock, 'now'>,
+): (principal: Principal, askedAt: number) => Promise<boolean> {
   const tokens = storedTokens(store);
-  return async ({ token }) => {
-    if (token === undefined) return true;
+  return async ({ kind, name, token }, askedAt) => {
+    if (token === undefined) {
+      if (kind !== 'user' || !USER_NAME_PATTERN.test(name)) return true;
+      const since = await userSince(store, name);
+      return since === undefined || since <= askedAt + CLOCKS_DIFFER_MS;
+    }
     const found = token.startsWith(TOKENS) ? await tokens.find(token.slice(TOKENS.length)) : undefined;
     return found !== undefined && (found.expiresAt === undefined || clock.now() < found.expiresAt);
   };

@@ -3,10 +3,10 @@ export {
   type Access,
   accessOf,
   type AccessOptions,
+  callerCheck,
   openAccess,
   storedTokens,
   storedUsers,
-  tokenCheck,
 } from './access';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';

@@ -57,6 +57,7 @@ class Caller {
 }
 
 interface Shown {
+  readonly created: string;
   readonly id: string;
   readonly state: string;
   readonly owner: string;
@@ -169,6 +170,18 @@ test('A user who may not make a call any more cannot have it run by a schedule, 
   expect(await bob.result('schedule.resume', id)).toMatchObject({ state: 'active' });
   await here.must(200, root.ask('DELETE', '/cmbs/access/user/bob'));
   expect((await untilPaused(root, id)).state).toBe('paused');
+  // Another user of that name has the rights of bob, but did not ask for the calls.
+  const { created } = await root.schedule(id);
+  await eventually(
+    () => Date.now() - Date.parse(created),
+    (ms) => ms > 1000,
+    'the clocks cannot differ by that',
+  );
+  await root.create('/cmbs/access/user/bob', `${ACCESS}user`, { 'cmbs.access.user.password': 'another password' });
+  await root.result('schedule.resume', id);
+  expect((await untilPaused(root, id)).reason).toMatch(
+    /refused 5 times in a row: The user who made this schedule/,
+  );
 });
 
 test('A schedule is kept while the deployment is down, and a missed time is run afterwards.', async () => {
