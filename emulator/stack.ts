@@ -164,6 +164,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     } else if (!(await canAdministrate(store, config))) {
       log.warn('no administrator can log in; set CMBS_ADMIN_PASSWORD_FILE', { names: config.CMBS_ADMINISTRATORS });
     }
+    const modulesLoaded = assembly.services.loading();
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;
     const starting = async (): Promise<Companion> => {
@@ -182,6 +183,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         },
         options.modules,
       );
+      modulesLoaded();
       if (modules !== undefined) closing.push(() => modules.close());
       return assembly.start({ store, bus, categories: app.categories, order, deployment, uriOf });
     };

@@ -67,6 +67,7 @@ async function run(
     principal,
     clientAddress,
     way: protocol.name === 'xml-rpc' ? 'xml-rpc' : 'json-rpc',
+    hasAllTypes: protocol.name === 'xml-rpc',
     trace,
     ...(isStored ? { isStored } : {}),
     signal: time.signal,

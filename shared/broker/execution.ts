@@ -7,7 +7,7 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
+import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services, xmlRpc } from '../services';
 import type { Principal } from '../principal';
 import type { Traceparent } from '../trace';
 import type { Transaction } from '../store';
@@ -122,6 +122,7 @@ export class Execution {
     const { value, type } = await outcomeOf(services, call, {
       ...caller,
       isStored: true,
+      hasAllTypes: call.codec === xmlRpc.name,
       signal: this.#stop.signal,
       log,
     });

@@ -24,6 +24,8 @@ export interface ServiceContext {
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
   readonly trace?: Traceparent | undefined;
+  /** As in the context of the call: text does not stand for bytes or times. */
+  readonly hasAllTypes?: boolean;
   /** The answer is stored, as that of a call in a message or by a schedule. */
   readonly isStored?: boolean;
   /** Of the request that has the call, where it has several. */

@@ -62,6 +62,8 @@ export interface CallContext {
   readonly way?: CallWay;
   /** The trace that the call belongs to. */
   readonly trace?: Traceparent | undefined;
+  /** The format of the call has bytes and times of its own, so that text does not stand for them. */
+  readonly hasAllTypes?: boolean;
   /** The answer is stored, as that of a call in a message. */
   readonly isStored?: boolean;
   /** Of the request that has the call, where it has several. */
@@ -100,6 +102,7 @@ export class Services {
   /** Names of the modules that stay as long as the program runs. */
   readonly #builtIn = new Set<string>();
   #source: ModuleSource | undefined;
+  #isLoading = false;
   readonly #authorize: Authorize;
   readonly #clock: Clock;
   readonly #newId: NewId;
@@ -184,6 +187,14 @@ export class Services {
     this.#source = source;
   }
 
+  /** Until the returned function is called, methods of unknown modules are unavailable: modules are being loaded. */
+  loading(): () => void {
+    this.#isLoading = true;
+    return () => {
+      this.#isLoading = false;
+    };
+  }
+
   /** Looks for modules that have come, changed or gone; the named one, or all of them. */
   async refresh(name?: string): Promise<void> {
     await this.#source?.refresh(name);
@@ -237,6 +248,11 @@ export class Services {
   async #findNow(methodName: string, signal: AbortSignal): Promise<ServiceMethod> {
     const known = this.#methods.get(methodName);
     const [module = ''] = methodName.split('.', 1);
+    // A client would take "there is no such method" as final.
+    if (known === undefined && this.#isLoading && NAME.test(module) && !this.#builtIn.has(module)) {
+      const text = `${methodName.slice(0, MAX_SHOWN_NAME_LENGTH)} may still come: the program is starting; try again soon.`;
+      throw new Fault(FAULT.refused, text, { code: 'unavailable' });
+    }
     if (known !== undefined || this.#source === undefined || !NAME.test(module))
       return known ?? this.#find(methodName);
     if (!this.#builtIn.has(module)) {
@@ -319,7 +335,7 @@ export class Services {
     params: readonly Value[],
     { log, depth = 0, signal, ...caller }: CallContext,
   ): Promise<Outcome> {
-    const { principal } = caller;
+    const { principal, hasAllTypes = false } = caller;
     const method = this.#methods.get(methodName) ?? (await this.#findNow(methodName, signal));
     if (depth > MAX_CALL_DEPTH) {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
@@ -330,7 +346,7 @@ export class Services {
       const text = `${methodName} was not called: the answer has a secret and would be stored; call the method over HTTP.`;
       throw new Fault(FAULT.refused, text, { code: 'forbidden' });
     }
-    const { args, ...result } = fitted(methodName, method, params);
+    const { args, ...result } = fitted(methodName, method, params, { hasAllTypes });
     const deadlineMs = Math.min(this.#deadlineMs, method.flags?.timeoutMs ?? Infinity);
     const time = new CallTime(this.#clock, deadlineMs, signal);
     const context: ServiceContext = {

@@ -16,21 +16,23 @@ export interface Fitted {
 
 /**
  * Fits arguments to the first signature that takes them.
+ * @param options `hasAllTypes`: the format of the call has bytes and times of its own, so that text is text
  * @throws Fault -32602 when none takes them, unless the method takes any arguments
  */
 export function fitted(
   methodName: string,
   { signatures, flags }: Pick<ServiceMethod, 'signatures' | 'flags'>,
   args: readonly Value[],
+  { hasAllTypes = false } = {},
 ): Fitted {
   for (const [type = 'any', ...types] of signatures) {
-    const values = types.length === args.length ? valuesOf(types, args) : undefined;
+    const values = types.length === args.length ? valuesOf(types, args, hasAllTypes) : undefined;
     if (values !== undefined) return { args: values, type };
   }
   if (flags?.anyArguments !== true) {
     const taken = signatures.map(([, ...types]) => `(${types.join(', ')})`).join(' or ');
     const given = `(${args.map(typeOf).join(', ')})`;
-    const text = `${methodName} takes ${shown(taken)}, not ${shown(given)}.${textHint(signatures, args)}`;
+    const text = `${methodName} takes ${shown(taken)}, not ${shown(given)}.${hasAllTypes ? '' : textHint(signatures, args)}`;
     throw new Fault(FAULT.invalidParams, text);
   }
   const results = new Set(signatures.map(([type]) => type));
@@ -38,9 +40,14 @@ export function fitted(
   return results.size === 1 && only !== undefined ? { args, type: only } : { args };
 }
 
-function valuesOf(types: readonly string[], args: readonly Value[]): readonly Value[] | undefined {
+function valuesOf(
+  types: readonly string[],
+  args: readonly Value[],
+  hasAllTypes: boolean,
+): readonly Value[] | undefined {
   const values: Value[] = [];
   for (const [at, type] of types.entries()) {
+    if (hasAllTypes && typeof args[at] === 'string' && Object.hasOwn(TEXT_FORMS, type)) return undefined;
     const value = asType(type, args[at] as Value);
     if (value === undefined) return undefined;
     values.push(value);

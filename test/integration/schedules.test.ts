@@ -364,6 +364,18 @@ describe('a right that is lost', () => {
     expect(shop.calls).toHaveLength(2);
   });
 
+  it('pauses a schedule whose method does not exist, after as many', async () => {
+    const id = await shop.create('every', [10, 'test.eko', []]);
+    shop.start();
+    for (let run = 1; run <= 5; run += 1) {
+      await shop.advance(10 * SECOND, id, (one) => one.runs === run && idle(one), `run ${run}`);
+    }
+    expect(await shop.call('schedule.get', [id])).toMatchObject({
+      state: 'paused',
+      reason: expect.stringContaining('There is no method "test.eko"') as string,
+    });
+  });
+
   it('counts refusals in a row only', async () => {
     let refuses = true;
     await shop.close();

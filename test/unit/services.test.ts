@@ -128,6 +128,23 @@ describe('the dispatcher of service methods', () => {
     expect(fault.code).toBe(-32601);
   });
 
+  it('says that a method may still come while modules are loaded', async () => {
+    const services = servicesWith({ look: method(() => 1) });
+    const loaded = services.loading();
+    await expect(services.call('trial.look', [], context())).resolves.toBe(1);
+    for (const name of ['weather.forecast', 'weather']) {
+      expect(await faultOf(services.call(name, [], context()))).toMatchObject({
+        code: FAULT.refused,
+        data: { code: 'unavailable' },
+      });
+    }
+    for (const name of ['system.nothing', 'echo.nothing', '', '__proto__.look']) {
+      expect((await faultOf(services.call(name, [], context()))).code).toBe(FAULT.methodNotFound);
+    }
+    loaded();
+    expect((await faultOf(services.call('weather.forecast', [], context()))).code).toBe(FAULT.methodNotFound);
+  });
+
   it('shows only the beginning of a long unknown name', async () => {
     const fault = await faultOf(servicesWith({}).call('x'.repeat(100_000), [], context()));
     expect(fault.message.length).toBeLessThan(300);
@@ -306,6 +323,16 @@ describe('the arguments of a call', () => {
       code: FAULT.invalidParams,
       message: 'trial.take takes (double, double) or (string), not (int).',
     });
+  });
+
+  it('in a format with bytes and times of its own stay text, also inside of a multicall', async () => {
+    const services = typed(['array', 'base64'], ['array', 'string']);
+    const given = context({ hasAllTypes: true });
+    await expect(services.call('trial.take', ['AQI='], given)).resolves.toEqual(['AQI=']);
+    const inside = [{ methodName: 'trial.take', params: ['AQI='] }];
+    await expect(services.call('system.multicall', [inside], given)).resolves.toEqual([[['AQI=']]]);
+    const fault = await faultOf(typed(['array', 'base64']).call('trial.take', ['text'], given));
+    expect([fault.code, fault.message]).toEqual([FAULT.invalidParams, 'trial.take takes (base64), not (string).']);
   });
 
   it('are decided before they are looked at, so that a stranger learns nothing of signatures', async () => {

@@ -467,8 +467,9 @@ function faultOf(thrown: unknown): Fault {
   return new Fault(FAULT.refused, message, { code }, { cause: thrown });
 }
 
-/** Whether a call was refused because of its caller. */
+/** Whether a call was refused because of its caller, or because there is no such method. */
 function isRefusal({ code, data }: Fault): boolean {
+  if (code === FAULT.methodNotFound) return true;
   if (code !== FAULT.refused || !isJsonObject(data)) return false;
   return data.code === 'forbidden' || data.code === 'unauthenticated';
 }
