@@ -1,6 +1,6 @@
 /** Runs schedules in the programs that do: the local stack, and the companion while it holds its shard. */
 import type { Clock, Counters, Log, NewId } from '@cmbs/shared';
-import { tokenCheck } from '@cmbs/shared/access';
+import { callerCheck } from '@cmbs/shared/access';
 import type { Services } from '@cmbs/shared/services';
 import { type RunnerLimits, ScheduleRunner } from '@cmbs/shared/services/builtin';
 import type { Store } from '@cmbs/shared/store';
@@ -25,6 +25,6 @@ export const runSchedules = ({ counters, limits = {}, ...parts }: SchedulingPart
   ScheduleRunner.start({
     ...parts,
     limits,
-    isValid: tokenCheck(parts.store, parts.clock),
+    isValid: callerCheck(parts.store, parts.clock),
     onOutcome: (outcome) => counters.add('cmbs_schedule_runs', { outcome }),
   });

@@ -16,7 +16,7 @@ import {
   type Users,
 } from './identities';
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
-import { accessExtension, userSince } from './providers';
+import { accessExtension, ownerSinceOf, userSince } from './providers';
 import { timeIn } from './rule';
 import { SealedCursors } from './sealed-cursors';
 import { EVERYWHERE, visibleParts } from './visible';
@@ -126,12 +126,19 @@ export function storedUsers(store: Store): Users {
 }
 
 /**
- * Tells whether the access token that a principal came with still counts, as at a login: work that is done later asks
- * again. True for a principal without token; whether its user still exists is part of each decision.
+ * Tells whether a caller is still the one of earlier, for work that is done later: whether the access token still counts,
+ * as at a login, and the user is the one who was created at `ownerSince`. Whether a user still exists is part of each
+ * decision.
  */
-export function tokenCheck(store: Store, clock: Pick<Clock, 'now'>): (principal: Principal) => Promise<boolean> {
+export function callerCheck(
+  store: Store,
+  clock: Pick<Clock, 'now'>,
+): (principal: Principal, ownerSince?: number) => Promise<boolean> {
   const tokens = storedTokens(store);
-  return async ({ token }) => {
+  return async (principal, ownerSince) => {
+    const { token } = principal;
+    // A user who was made again under the name of a former one is another user.
+    if (ownerSince !== undefined && (await ownerSinceOf(store, principal)) !== ownerSince) return false;
     if (token === undefined) return true;
     const found = token.startsWith(TOKENS) ? await tokens.find(token.slice(TOKENS.length)) : undefined;
     return found !== undefined && (found.expiresAt === undefined || clock.now() < found.expiresAt);

@@ -6,8 +6,9 @@ export {
   openAccess,
   storedTokens,
   storedUsers,
-  tokenCheck,
+  callerCheck,
 } from './access';
+export { ownerSinceOf } from './providers';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';
 export { canAdministrate, ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';

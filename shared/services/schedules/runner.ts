@@ -47,8 +47,11 @@ export interface ScheduleRunnerOptions {
   readonly log: Log;
   readonly newId: NewId;
   readonly services: Pick<Services, 'call' | 'describe'>;
-  /** Whether the credentials that a principal came with still count: an access token may be deleted or have expired. */
-  readonly isValid: (principal: Principal) => Promise<boolean>;
+  /**
+   * Whether the caller still is the one who made a schedule: the user may be deleted, and made again later, and the access
+   * token may be deleted or have expired.
+   */
+  readonly isValid: (principal: Principal, ownerSince?: number) => Promise<boolean>;
   /** Called for each run that ended. */
   readonly onOutcome?: (outcome: CountedOutcome) => void;
   /** Whether no other process uses the store: a run of any other process was interrupted then. */
@@ -352,14 +355,16 @@ export class ScheduleRunner {
     }
   }
 
-  async #outcomeOf({ principal, method, args }: Schedule, lease: RunLease): Promise<RunOutcome> {
+  async #outcomeOf({ principal, ownerSince, method, args }: Schedule, lease: RunLease): Promise<RunOutcome> {
     const { services, isValid, log } = this.#options;
     const signal = AbortSignal.any([this.#stop.signal, lease.lost]);
     try {
-      if (!(await isValid(principal))) {
-        throw new Fault(FAULT.refused, 'The access token of this schedule was deleted or has expired.', {
-          code: 'unauthenticated',
-        });
+      if (!(await isValid(principal, ownerSince))) {
+        const text =
+          principal.token === undefined
+            ? 'The user who made this schedule was deleted.'
+            : 'The access token of this schedule was deleted or has expired, or its user was deleted.';
+        throw new Fault(FAULT.refused, text, { code: 'unauthenticated' });
       }
       const params = storedValue(args) as readonly Value[];
       const result = await services.call(method, params, { principal, way: 'schedule', signal, log });
