@@ -16,7 +16,7 @@ import {
   type Users,
 } from './identities';
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
-import { accessExtension, userSince } from './providers';
+import { accessExtension, ownerSinceOf, userSince } from './providers';
 import { timeIn } from './rule';
 import { SealedCursors } from './sealed-cursors';
 import { EVERYWHERE, visibleParts } from './visible';
@@ -125,25 +125,21 @@ export function storedUsers(store: Store): Users {
   };
 }
 
-/** Milliseconds by which the clocks of two processes may differ. */
-const CLOCKS_DIFFER_MS = 1000;
-
 /**
- * Tells whether a principal may still act in work that is done later: whether the access token of the principal counts, as
- * at a login, and whether the user is the one who asked, and not a later one of the same name. Whether a user exists at all
- * is part of each decision.
+ * Tells whether a caller is still the one of earlier, for work that is done later: whether the access token still counts,
+ * as at a login, and the user is the one who was created at `ownerSince`. Whether a user still exists is part of each
+ * decision.
  */
 export function callerCheck(
   store: Store,
   clock: Pick<Clock, 'now'>,
-): (principal: Principal, askedAt: number) => Promise<boolean> {
+): (principal: Principal, ownerSince?: number) => Promise<boolean> {
   const tokens = storedTokens(store);
-  return async ({ kind, name, token }, askedAt) => {
-    if (token === undefined) {
-      if (kind !== 'user' || !USER_NAME_PATTERN.test(name)) return true;
-      const since = await userSince(store, name);
-      return since === undefined || since <= askedAt + CLOCKS_DIFFER_MS;
-    }
+  return async (principal, ownerSince) => {
+    const { token } = principal;
+    // A user who was made again under the name of a former one is another user.
+    if (ownerSince !== undefined && (await ownerSinceOf(store, principal)) !== ownerSince) return false;
+    if (token === undefined) return true;
     const found = token.startsWith(TOKENS) ? await tokens.find(token.slice(TOKENS.length)) : undefined;
     return found !== undefined && (found.expiresAt === undefined || clock.now() < found.expiresAt);
   };

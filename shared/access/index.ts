@@ -8,6 +8,7 @@ export {
   storedTokens,
   storedUsers,
 } from './access';
+export { ownerSinceOf } from './providers';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';
 export { canAdministrate, ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';

@@ -1,7 +1,7 @@
 /** The providers of users, groups, tokens and rules: they check what is written, and keep secrets out of renderings. */
 import { CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { NO_OWNERS } from '../principal';
+import { NO_OWNERS, type Principal } from '../principal';
 import {
   type Change,
   type Completion,
@@ -222,6 +222,13 @@ export async function userSince(
   const user = (await readEntity(reader, USERS + name))?.entity;
   return user?.kind === USER_KIND ? user.createdAt : undefined;
 }
+
+/** When a caller was created who is a user of the store; undefined for every other caller. */
+export const ownerSinceOf = async (
+  reader: Parameters<typeof readEntity>[0],
+  { kind, name }: Principal,
+): Promise<number | undefined> =>
+  kind === 'user' && USER_NAME_PATTERN.test(name) ? await userSince(reader, name) : undefined;
 
 function tokenProvider(changed: Changed): Provider {
   return {

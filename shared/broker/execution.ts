@@ -16,9 +16,12 @@ import { registryOf, type BrokerContext } from './context';
 import { existing } from './existing';
 import { receiptOf, receiptValue, type Receipt } from './receipt';
 import { isTrue } from './member';
+import { MAX_REPLY_BYTES } from './wire';
 
 /** Most unanswered calls that are checked together. */
 const MAX_RUNS_RECOVERED = 10_000;
+/** Bytes of an answer: a peer would not take a longer reply, and its sender would ask for it again and again. */
+const MAX_ANSWER_BYTES = MAX_REPLY_BYTES - 64 * 1024;
 /** Milliseconds after its deadline when a call without an answer counts as interrupted, whichever process ran it. */
 const RUN_GRACE_MS = 30_000;
 
@@ -127,7 +130,10 @@ export class Execution {
       log,
     });
     counters.add('cmbs_calls', { outcome: value instanceof Fault ? 'fault' : 'answer' });
-    return codecs.encode(call, value, type);
+    const answer = codecs.encode(call, value, type);
+    if (Buffer.byteLength(answer) <= MAX_ANSWER_BYTES) return answer;
+    const text = `The answer has more than ${MAX_ANSWER_BYTES} bytes, which no reply can have; call the method over HTTP.`;
+    return codecs.encode(call, new Fault(FAULT.internalError, text));
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {

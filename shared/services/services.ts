@@ -101,6 +101,7 @@ export class Services {
   readonly #versions = new Map<string, string>();
   /** Names of the modules that stay as long as the program runs. */
   readonly #builtIn = new Set<string>();
+  #listed: readonly MethodDescription[] | undefined;
   #source: ModuleSource | undefined;
   #isLoading = false;
   readonly #authorize: Authorize;
@@ -157,12 +158,14 @@ export class Services {
   /** Removes a module that is not built in; its methods can be called no more. */
   remove(name: string): void {
     if (this.#builtIn.has(name)) throw new Error(`The module ${name} is built in.`);
+    this.#listed = undefined;
     for (const method of this.#modules.get(name) ?? []) this.#methods.delete(method);
     this.#modules.delete(name);
     this.#versions.delete(name);
   }
 
   #put({ name, version, methods }: ServiceModule): void {
+    this.#listed = undefined;
     if (version !== undefined) this.#versions.set(name, version);
     const entries = Object.entries(methods).map(([method, value]) => [`${name}.${method}`, value] as const);
     this.#modules.set(
@@ -212,9 +215,9 @@ export class Services {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** All methods, sorted by name. */
+  /** All methods, sorted by name. The same array until a module comes, changes or goes. */
   list(): readonly MethodDescription[] {
-    return [...this.#methods.keys()].sort().map((name) => this.describe(name));
+    return (this.#listed ??= [...this.#methods.keys()].sort().map((name) => this.describe(name)));
   }
 
   /** @throws Fault -32601 for an unknown method */

@@ -4,6 +4,7 @@
  */
 import { CmbsError } from '../errors';
 import { ExactNumber } from '../exact-json';
+import type { JsonObject } from '../json';
 import type { Principal } from '../principal';
 import { CallRoom, DISCOVER, MAX_REQUEST_CALLS } from './calls';
 import { Fault, FAULT } from './fault';
@@ -70,6 +71,8 @@ function introspection(services: Registry): Methods {
     await services.refresh(name.split('.', 1)[0]);
     return services.describe(name);
   };
+  // Everybody may ask for the document, which is long, as often as a multicall can.
+  const documents = new WeakMap<readonly MethodDescription[], JsonObject>();
   return {
     ...inBothSpellings({
       list_methods: {
@@ -122,7 +125,10 @@ function introspection(services: Registry): Methods {
       flags: READ,
       call: async () => {
         await services.refresh();
-        return openRpcDocument(services.list());
+        const methods = services.list();
+        let document = documents.get(methods);
+        if (document === undefined) documents.set(methods, (document = openRpcDocument(methods)));
+        return document;
       },
     },
   };

@@ -72,6 +72,13 @@ describe('an executable message with a call', () => {
     );
   });
 
+  test('is answered with a fault when no reply could have the answer', async () => {
+    const calls = Array.from({ length: 200 }, () => ({ methodName: 'system.discover' }));
+    const content = { method: 'system.multicall', params: [calls], id: 1 };
+    const sent = await here.send('l1', { to: receiver.sockets.l1, executable: true, content });
+    expect(sent.result.result).toMatchObject({ id: 1, error: { code: -32603 } });
+  });
+
   test('is answered with a fault when the method is unknown', async () => {
     const sent = await here.send('l1', {
       to: receiver.sockets.l1,

@@ -184,6 +184,24 @@ test('A user who may not make a call any more cannot have it run by a schedule, 
   );
 });
 
+test('A schedule of a deleted user does not run for another user who gets the name.', async () => {
+  await root.create('/cmbs/access/user/carol', `${ACCESS}user`, { 'cmbs.access.user.password': PASSWORD });
+  const carol = Caller.user('carol');
+  await carol.create('/cmbs/member/carol', MEMBER, {});
+  const id = await carol.result<string>('schedule.every', 3600, 'acl.allow', [
+    '/cmbs/message/of-the-next-carol',
+    ['user:alice'],
+    ['entity.read'],
+  ]);
+  await here.must(200, root.ask('DELETE', '/cmbs/access/user/carol'));
+  await root.create('/cmbs/access/user/carol', `${ACCESS}user`, { 'cmbs.access.user.password': PASSWORD });
+  await carol.create('/cmbs/message/of-the-next-carol', MESSAGE, {});
+  const paused = await untilPaused(root, id);
+  expect(paused).toMatchObject({ runs: 5, failures: 5 });
+  expect(paused.reason).toMatch(/The user who made this schedule was deleted/);
+  expect((await alice.ask('GET', '/cmbs/message/of-the-next-carol')).status).toBe(404);
+});
+
 test('A schedule is kept while the deployment is down, and a missed time is run afterwards.', async () => {
   const time = new Date(Date.now() + 1000).toISOString();
   const id = await alice.result<string>('schedule.at', time, 'echo.echo', ['kept']);

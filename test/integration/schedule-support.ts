@@ -31,7 +31,7 @@ export interface Called {
 export interface ShopOptions {
   readonly authorize?: Authorize;
   readonly isAdministrator?: (principal: Principal) => Promise<boolean>;
-  readonly isValid?: (principal: Principal) => Promise<boolean>;
+  readonly isValid?: (principal: Principal, ownerSince?: number) => Promise<boolean>;
   readonly limits?: Partial<ScheduleLimits>;
 }
 

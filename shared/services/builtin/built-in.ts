@@ -1,4 +1,5 @@
 /** The built-in modules of a program, and what the program offers to the modules of a directory. */
+import { ownerSinceOf } from '../../access';
 import type { Clock, NewId } from '../../clock';
 import type { Authorize, Principal } from '../../principal';
 import type { Store } from '../../store';
@@ -51,7 +52,15 @@ export class BuiltInServices {
     this.registry = new ServiceRegistry({ store, clock, isAdministrator });
     const discovery: DiscoveryPort = { registry: this.registry, members: () => this.#members };
     const keyValues = new KeyValues({ store, newId, clock });
-    const schedules = new Schedules({ store, clock, newId, authorize, services, isAdministrator });
+    const schedules = new Schedules({
+      store,
+      clock,
+      newId,
+      authorize,
+      services,
+      isAdministrator,
+      ownerSince: (principal) => ownerSinceOf(store, principal),
+    });
     const ports = this.#ports;
     const modules = [
       messageModule(ports.messaging),

@@ -75,6 +75,9 @@ export class ModuleHost implements ModuleSource {
   #cancelLook: () => void = () => undefined;
   #cancelSettling: () => void = () => undefined;
   #isSettling = false;
+  /** The look that a caller waits for, and the one after it. */
+  #lastLook: Promise<void> = Promise.resolve();
+  #waitingLook: Promise<void> | undefined;
   #loads = 0;
   /** All threads, also of versions that are loaded or replaced. */
   readonly #threads = new Set<ModuleThread>();
@@ -263,7 +266,7 @@ export class ModuleHost implements ModuleSource {
   async refresh(name?: string): Promise<void> {
     if (this.#isClosed) return;
     if (name === undefined) {
-      await untilOr(this.#look(), this.#options.clock, LIST_WAIT_MS);
+      await untilOr(this.#nextLook(), this.#options.clock, LIST_WAIT_MS);
       return;
     }
     if (!isServiceName(name)) return;
@@ -274,6 +277,14 @@ export class ModuleHost implements ModuleSource {
     await module.check();
     if (known === undefined) this.#watchAll();
     module.assertUsable();
+  }
+
+  /** A look that begins after this call; calls that come while one goes on share the next. Never rejects. */
+  #nextLook(): Promise<void> {
+    return (this.#waitingLook ??= this.#lastLook.then(() => {
+      this.#waitingLook = undefined;
+      return (this.#lastLook = this.#look());
+    }));
   }
 
   /** Looks at all folders. Never rejects. */

@@ -44,6 +44,8 @@ export type LastRun = z.infer<typeof lastRunSchema>;
 const scheduleSchema = z.strictObject({
   /** The caller who made the schedule, and for whom the calls run. */
   principal: principalSchema,
+  /** When that user was created; absent for a caller who is no user of the store. */
+  ownerSince: z.number().exactOptional(),
   title: z.string().exactOptional(),
   method: z.string(),
   /** Text of a stored value, an array. */

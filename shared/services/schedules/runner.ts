@@ -48,10 +48,10 @@ export interface ScheduleRunnerOptions {
   readonly newId: NewId;
   readonly services: Pick<Services, 'call' | 'describe'>;
   /**
-   * Whether the caller who made a schedule, at a time in milliseconds since the epoch, is still that caller: an access token
-   * may be deleted or have expired, and a user may be a later one of the same name.
+   * Whether the caller still is the one who made a schedule: the user may be deleted, and made again later, and the access
+   * token may be deleted or have expired.
    */
-  readonly isValid: (principal: Principal, createdAt: number) => Promise<boolean>;
+  readonly isValid: (principal: Principal, ownerSince?: number) => Promise<boolean>;
   /** Called for each run that ended. */
   readonly onOutcome?: (outcome: CountedOutcome) => void;
   /** Whether no other process uses the store: a run of any other process was interrupted then. */
@@ -355,15 +355,15 @@ export class ScheduleRunner {
     }
   }
 
-  async #outcomeOf({ principal, method, args, created }: Schedule, lease: RunLease): Promise<RunOutcome> {
+  async #outcomeOf({ principal, ownerSince, method, args }: Schedule, lease: RunLease): Promise<RunOutcome> {
     const { services, isValid, log } = this.#options;
     const signal = AbortSignal.any([this.#stop.signal, lease.lost]);
     try {
-      if (!(await isValid(principal, created))) {
+      if (!(await isValid(principal, ownerSince))) {
         const text =
           principal.token === undefined
-            ? 'The user who made this schedule was deleted; there is another one of the same name.'
-            : 'The access token of this schedule was deleted or has expired.';
+            ? 'The user who made this schedule was deleted.'
+            : 'The access token of this schedule was deleted or has expired, or its user was deleted.';
         throw new Fault(FAULT.refused, text, { code: 'unauthenticated' });
       }
       const params = decodedText(args) as readonly Value[];

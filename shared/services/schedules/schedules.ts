@@ -45,6 +45,8 @@ export interface SchedulesOptions {
   readonly services: Pick<Services, 'describe'>;
   /** Administrators see and change all schedules. */
   readonly isAdministrator: (principal: Principal) => Promise<boolean>;
+  /** When the user was created; undefined for other callers. A user made later under the name is another user. */
+  readonly ownerSince?: (principal: Principal) => Promise<number | undefined>;
   readonly limits?: Partial<ScheduleLimits>;
 }
 
@@ -95,8 +97,10 @@ export class Schedules {
   async create(principal: Principal, wanted: NewSchedule): Promise<string> {
     const { store, clock, newId } = this.#options;
     const now = clock.now();
-    const schedule = this.#checked(principal, wanted, now);
-    await this.#authorizeCall(principal, schedule.method);
+    const checked = this.#checked(principal, wanted, now);
+    await this.#authorizeCall(principal, checked.method);
+    const ownerSince = await this.#options.ownerSince?.(principal);
+    const schedule: Schedule = { ...checked, ...(ownerSince === undefined ? {} : { ownerSince }) };
     const owner = ownerOf(principal);
     const before = this.#arriving.get(owner) ?? 0;
     this.#arriving.set(owner, before + 1);
