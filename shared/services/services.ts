@@ -11,7 +11,7 @@ import { allowAll, type Authorize, type Principal, sessionOf } from '../principa
 import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
-import type { CallRoom } from './calls';
+import type { CallRoom } from './call-room';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Outcome } from './protocol';
@@ -62,7 +62,7 @@ export interface CallContext {
   readonly way?: CallWay;
   /** The trace that the call belongs to. */
   readonly trace?: Traceparent | undefined;
-  /** The answer is stored, as that of a call in a message. */
+  /** The answer is stored, as that of a call in a message or by a schedule. */
   readonly isStored?: boolean;
   /** Of the request that has the call, where it has several. */
   readonly room?: CallRoom;
