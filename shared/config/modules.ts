@@ -1,5 +1,6 @@
 /** What the settings of service modules, of their files and of their faults must have together. */
-import { resolve, sep } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import type { ConfigOf, EnvironmentVariables } from './read';
 import type { SETTINGS } from './settings';
 
@@ -15,9 +16,21 @@ type ModuleSettings = Pick<
   readonly CMBS_DATA_DIR?: string;
 };
 
+/** The absolute path without links, also of a directory that does not exist yet. */
+function realPath(path: string): string {
+  const absolute = resolve(path);
+  const parent = dirname(absolute);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    // It does not exist, or may not be read; then its parent says where it is.
+    return parent === absolute ? absolute : join(realPath(parent), basename(absolute));
+  }
+}
+
 /** Whether one directory is the other or in the other. */
 function overlap(one: string, other: string): boolean {
-  const [a, b] = [resolve(one), resolve(other)];
+  const [a, b] = [realPath(one), realPath(other)];
   const isIn = (inner: string, outer: string): boolean =>
     inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
   return isIn(a, b) || isIn(b, a);

@@ -3,7 +3,7 @@ import type { JsonObject } from '../json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
 import type { Traceparent } from '../trace';
-import type { CallRoom } from './calls';
+import type { CallRoom } from './call-room';
 import type { Value } from './value';
 
 /** How a call arrives: over HTTP, by the action `execute`, in a message, from another method, or when it is due. */

@@ -11,7 +11,7 @@ import { allowAll, type Authorize, type Principal, sessionOf } from '../principa
 import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
-import type { CallRoom } from './calls';
+import type { CallRoom } from './call-room';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Outcome } from './protocol';
@@ -64,7 +64,7 @@ export interface CallContext {
   readonly trace?: Traceparent | undefined;
   /** The format of the call has bytes and times of its own, so that text does not stand for them. */
   readonly hasAllTypes?: boolean;
-  /** The answer is stored, as that of a call in a message. */
+  /** The answer is stored, as that of a call in a message or by a schedule. */
   readonly isStored?: boolean;
   /** Of the request that has the call, where it has several. */
   readonly room?: CallRoom;
@@ -434,6 +434,7 @@ class CallTime {
   readonly #ms: number;
   readonly #caller: AbortSignal;
   readonly #deadline = { isOver: false };
+  #hasEnded = false;
   #signal: AbortSignal | undefined;
   #cancel: () => void = () => undefined;
 
@@ -445,6 +446,8 @@ class CallTime {
 
   get signal(): AbortSignal {
     if (this.#signal === undefined) {
+      // A method may look at the signal after it has answered.
+      if (this.#hasEnded) return this.#caller;
       const controller = new AbortController();
       this.#cancel = this.#clock.after(this.#ms, () => {
         this.#deadline.isOver = true;
@@ -461,6 +464,7 @@ class CallTime {
   }
 
   end(): void {
+    this.#hasEnded = true;
     this.#cancel();
   }
 }

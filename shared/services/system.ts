@@ -6,7 +6,8 @@ import { CmbsError } from '../errors';
 import { ExactNumber } from '../exact-json';
 import type { JsonObject } from '../json';
 import type { Principal } from '../principal';
-import { CallRoom, DISCOVER, MAX_REQUEST_CALLS } from './calls';
+import { CallRoom, MAX_REQUEST_CALLS } from './call-room';
+import { DISCOVER, outcomeIn } from './calls';
 import { Fault, FAULT } from './fault';
 import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import { faultEntry, MULTICALL } from './multicall';
@@ -191,7 +192,7 @@ async function outcomeInside(
   const { methodName: _ofThis, depth = 0, ...caller } = context;
   const params = (call.params ?? []) as readonly Value[];
   const within = { ...caller, depth: depth + 1, way: 'method' as const };
-  return room.outcome(services, { method: call.methodName, params }, within);
+  return outcomeIn(room, services, { method: call.methodName, params }, within);
 }
 
 function entryOf({ value, type }: Outcome): Value {

@@ -332,13 +332,6 @@ describe('the calls of one request', () => {
     expect(result.at(-1)).toMatchObject({ faultCode: -32603 });
   });
 
-  it('let other requests run in between', async () => {
-    let turns = 0;
-    const timer = setInterval(() => (turns += 1), 1);
-    await stack.json([multicall('trial.count', 1000)]);
-    clearInterval(timer);
-    expect(turns).toBeGreaterThan(10);
-  });
 });
 
 describe('Idempotency-Key', () => {

@@ -580,6 +580,20 @@ describe('many calls with large results', () => {
     expect(values.at(-1)).toEqual([]);
   });
 
+  it('give way to other work between them', async () => {
+    let turns = 0;
+    let next: NodeJS.Immediate | undefined;
+    const turn = (): void => {
+      turns += 1;
+      next = setImmediate(turn);
+    };
+    turn();
+    const calls = Array.from({ length: 100 }, () => ({ methodName: 'echo.echo', params: [] }));
+    await services.call('system.multicall', [calls], context());
+    clearImmediate(next);
+    expect(turns).toBeGreaterThanOrEqual(100);
+  });
+
   it('of a multicall keep as many as one answer can have, and the small ones', async () => {
     const calls = [...names, 'echo.echo'].map((methodName) => ({ methodName, params: [] }));
     const entries = (await services.call('system.multicall', [calls], context())) as readonly Value[];

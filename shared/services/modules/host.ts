@@ -174,6 +174,7 @@ export class ModuleHost implements ModuleSource {
       random,
       log,
       limits: this.#limits,
+      isFixed: this.#options.changes === false,
       load: (file, version) => this.#load(name, file, version),
       report: (...problem) => this.#report(...problem),
       changed: (changed) => this.#changed(changed),

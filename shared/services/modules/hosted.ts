@@ -29,6 +29,8 @@ export interface HostedOptions {
   readonly random: Random;
   readonly log: Log;
   readonly limits: ModuleLimits;
+  /** Whether the folder does not change. */
+  readonly isFixed: boolean;
   /** Imports the entry. @throws Error with the cause */
   readonly load: (file: string, version: () => string) => Promise<ModuleInstance>;
   /** Reports a module that cannot be used, with its cause. */
@@ -166,7 +168,8 @@ export class HostedModule {
         if (failure !== undefined) this.#failed(failure.cause);
         // The content is that of the version that runs: a file was touched, or its change undone.
         else if (candidate === undefined) this.#recovered();
-        if (failure !== undefined && always) this.#retryLater();
+        // Of a folder that does not change, no later look would try again.
+        if (failure !== undefined && (always || this.#options.isFixed)) this.#retryLater();
         return candidate;
       }
       await candidate?.instance.close(0);

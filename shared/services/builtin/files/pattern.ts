@@ -1,7 +1,7 @@
 /**
  * Patterns of searches. `*` stands for any characters of one part of a name, `?` for one character, and `**` as a whole
- * part for any number of directories. A pattern without a slash is about the last part alone. Takes time proportional to
- * the lengths of pattern and name, so a hostile pattern costs no more than another.
+ * part for any number of directories. A pattern without a slash is about the last part alone. Takes time
+ * proportional to the product of the lengths of pattern and name at most, both of which are bounded.
  */
 import { badRequest } from '../../../errors';
 import { MAX_FILE_DEPTH, MAX_FILE_PATTERN_CHARS } from './limits';
