@@ -4,7 +4,7 @@ import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Layers } from '@cmbs/shared/broker';
 import type { Domain } from '@cmbs/shared/domain';
 import type { IdempotentRuns, Path, Renderings } from '@cmbs/shared/occi';
-import type { Services } from '@cmbs/shared/services';
+import type { ResultRoom, Services } from '@cmbs/shared/services';
 import type { GovernedFiles } from '@cmbs/shared/services/builtin';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
@@ -43,6 +43,8 @@ export interface App extends Domain {
   readonly files: GovernedFiles | undefined;
   /** Requests with an `Idempotency-Key` that call methods. */
   readonly runs: IdempotentRuns;
+  /** For the results of calls that wait for their answers. */
+  readonly results: ResultRoom;
   /** The methods that callers reach over HTTP. */
   readonly services: Services;
   readonly renderings: Renderings;

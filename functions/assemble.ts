@@ -31,7 +31,7 @@ import {
   RENDERINGS,
   type Renderings,
 } from '@cmbs/shared/occi';
-import { type Codecs, codecsOf, type Services, standardServices } from '@cmbs/shared/services';
+import { type Codecs, codecsOf, ResultRoom, type Services, standardServices } from '@cmbs/shared/services';
 import type { GovernedFiles } from '@cmbs/shared/services/builtin';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
@@ -147,6 +147,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
       isAlone: engines.isAlone ?? false,
       runMs: RPC_RUN_MS,
     }),
+    results: new ResultRoom(),
     services: engines.services ?? standardServices({ clock, newId, authorize, log }),
     renderings: engines.renderings ?? RENDERINGS,
     clock,

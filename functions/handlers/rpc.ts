@@ -3,6 +3,7 @@ import { callerKey, CmbsError } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import {
   type CallContext,
+  CallRoom,
   Fault,
   FAULT,
   type Outcome,
@@ -43,23 +44,39 @@ export async function rpc(request: OcciRequest, app: App): Promise<OcciResponse>
   const protocol = protocolOf({ headers: request.headers, body });
   const received = { request, protocol, body, read: protocol.read(body, header(request, 'content-type')) };
   const key = header(request, 'idempotency-key');
-  const text = await (key === undefined
-    ? run(received, app, request)
-    : runOnce(received, app, checkIdempotencyKey(key)));
-  // Nothing but notifications.
+  const room = new CallRoom(app.results);
+  try {
+    const text = await (key === undefined
+      ? run(received, app, { signal: request.signal, room })
+      : runOnce(received, app, checkIdempotencyKey(key)));
+    return { ...(await answered(request, protocol, text)), done: () => room.end() };
+  } catch (error) {
+    room.end();
+    throw error;
+  }
+}
+
+/** @param text of the answer; empty for nothing but notifications */
+async function answered(request: OcciRequest, { mediaType }: RpcProtocol, text: string): Promise<OcciResponse> {
   if (text === '') return answer(204, undefined);
-  const { mediaType } = protocol;
   const written = await compressed(request, Buffer.from(text));
   const coding = written.coding === undefined ? {} : { 'Content-Encoding': written.coding };
   const headers = { 'Content-Type': mediaType, Vary: 'Accept-Encoding', 'Cache-Control': 'no-store', ...coding };
   return { ...answer(200, undefined, headers), body: written.coding === undefined ? text : written.body };
 }
 
+interface RunOptions {
+  readonly signal: AbortSignal;
+  /** For the results, until the answer is written. */
+  readonly room: CallRoom;
+  readonly isStored?: boolean;
+}
+
 /** Makes the calls; resolves with the text of the answer, which is empty when there is nothing to answer. */
 async function run(
   { request, protocol, read }: Received,
   app: App,
-  { signal, isStored = false }: { readonly signal: AbortSignal; readonly isStored?: boolean },
+  { signal, room, isStored = false }: RunOptions,
 ): Promise<string> {
   const { principal, clientAddress, trace } = request;
   const time = timeFor(read, app, signal);
@@ -74,7 +91,7 @@ async function run(
     log: app.log,
   };
   try {
-    const outcomes = await outcomesOf(app.services, read.calls, context);
+    const outcomes = await outcomesOf(app.services, read.calls, context, room);
     requireCredentials(request, outcomes);
     return textOf(read.answer(outcomes));
   } finally {
@@ -127,7 +144,14 @@ async function runOnce(received: Received, app: App, key: string): Promise<strin
   };
   const work = {
     bytes: body.length,
-    run: () => run(received, app, { signal: new AbortController().signal, isStored: true }),
+    run: async () => {
+      const room = new CallRoom(app.results);
+      try {
+        return await run(received, app, { signal: new AbortController().signal, room, isStored: true });
+      } finally {
+        room.end();
+      }
+    },
     unknown: (why: string) =>
       textOf(read.answer(read.calls.map(() => ({ value: new Fault(FAULT.outcomeUnknown, why) })))),
   };

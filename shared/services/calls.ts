@@ -42,17 +42,21 @@ export async function outcomeIn(
 
 /**
  * Calls methods, some at a time; the order in which they run is open.
+ * @param room that the results take until the caller of this function ends it
  * @returns one outcome for each call, in order
  */
 export async function outcomesOf(
   services: Pick<Services, 'outcome'>,
   calls: readonly Pick<Call, 'method' | 'params'>[],
   context: CallContext,
+  room = new CallRoom(),
 ): Promise<readonly Outcome[]> {
   const [only, ...more] = calls;
-  if (only !== undefined && more.length === 0) return [await outcomeOf(services, only, context)];
+  if (only !== undefined && more.length === 0) {
+    const outcome = await outcomeOf(services, only, only.method === MULTICALL ? { ...context, room } : context);
+    return [only.method === MULTICALL ? outcome : room.keep(outcome)];
+  }
   const outcomes: Outcome[] = [];
-  const room = new CallRoom();
   await concurrently(calls.entries(), CALLS_AT_ONCE, async ([at, call]) => {
     outcomes[at] = await outcomeIn(room, services, call, context);
   });

@@ -1,4 +1,5 @@
 /** Service modules: methods that members call remotely. */
+export { CallRoom, ResultRoom } from './call-room';
 export { DISCOVER, outcomeOf, outcomesOf } from './calls';
 export { type Call, type Codec, Codecs } from './codec';
 export {

@@ -47,6 +47,22 @@ const trial: ServiceModule = {
         return runs;
       },
     },
+    large_later: {
+      documentation: 'Returns text when the test says so.',
+      signatures: [['string', 'int']],
+      call: async (_c, [n]) => {
+        running += 1;
+        await new Promise<void>((resolve) => {
+          const before = release;
+          release = () => {
+            before();
+            resolve();
+          };
+        });
+        running -= 1;
+        return 'x'.repeat(Number(n));
+      },
+    },
     fail: {
       documentation: 'Fails.',
       signatures: [['string']],
@@ -331,7 +347,23 @@ describe('the calls of one request', () => {
     expect(result[0]).toEqual([expect.any(String)]);
     expect(result.at(-1)).toMatchObject({ faultCode: -32603 });
   });
+});
 
+describe('large results of many requests', () => {
+  it('have a bound together, and give the room back', async () => {
+    const size = 8 * 1024 * 1024;
+    const answers = Array.from({ length: 12 }, () => stack.call('trial.large_later', [size]));
+    await becomes(() => running === answers.length, 'all calls run');
+    release();
+    const outcomes = (await Promise.all(answers)).map((answer) =>
+      typeof answer === 'string' ? answer.length : answer,
+    );
+    const refused = outcomes.filter((outcome) => outcome !== size);
+    expect(refused.length).toBeGreaterThanOrEqual(4);
+    expect(refused.length).toBeLessThan(answers.length);
+    for (const fault of refused) expect(fault).toMatchObject({ code: -32000, data: { code: 'queue_full' } });
+    for (let n = 0; n < 20; n += 1) expect(await stack.call('trial.large', [size])).toHaveLength(size);
+  });
 });
 
 describe('Idempotency-Key', () => {
@@ -469,7 +501,7 @@ describe('introspection', () => {
   it('lists modules', async () => {
     const modules = (await stack.call('system.list_modules')) as unknown as readonly JsonObject[];
     expect(modules).toContainEqual({ name: 'echo', version: VERSION, built_in: true, methods: 1 });
-    expect(modules).toContainEqual({ name: 'trial', version: VERSION, built_in: true, methods: 9 });
+    expect(modules).toContainEqual({ name: 'trial', version: VERSION, built_in: true, methods: 10 });
     const names = (await stack.call('system.list_methods')) as readonly string[];
     expect(modules.reduce((sum, { methods }) => sum + Number(methods), 0)).toBe(names.length);
   });
