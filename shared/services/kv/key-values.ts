@@ -32,7 +32,7 @@ import {
   MAX_PAGE_ENTRIES,
   MAX_TRANSACTION_BYTES,
   MAX_TRANSACTION_KEYS,
-  MAX_VALUE_BYTES,
+  MAX_ENTRY_BYTES,
   MAX_WAITING_INCREMENTS,
   PAGE_CHARS,
   PAGE_ENTRIES,
@@ -274,7 +274,7 @@ export class Database {
    *   value that is not allowed; `storage_full` beyond the bound of the scope
    */
   async put(key: string, value: unknown, { revision, ...options }: PutOptions = {}): Promise<string> {
-    const encoded = encode(value, MAX_VALUE_BYTES);
+    const encoded = encode(value, MAX_ENTRY_BYTES);
     if (revision === undefined) await this.#shared.precedence.wait(this.#idOf(key, options.of));
     return this.#transact([key], options, ([found]) => {
       requireRevision(revision, found);
@@ -408,7 +408,7 @@ export class Database {
     for (const { key, value } of writes) {
       const at = position.get(key) ?? 0;
       if (encoded.has(at)) throw badRequest('A transaction writes each key once.');
-      const to = value === undefined ? undefined : encode(value, MAX_VALUE_BYTES);
+      const to = value === undefined ? undefined : encode(value, MAX_ENTRY_BYTES);
       bytes += to?.bytes ?? 0;
       encoded.set(at, to);
     }
@@ -548,7 +548,7 @@ function added(increments: readonly Increment[], record: EntryRecord | undefined
     settled.push(() => resolve(exactOf(next)));
   }
   return {
-    writes: new Map(isChanged ? [[0, encode(sum, MAX_VALUE_BYTES)]] : []),
+    writes: new Map(isChanged ? [[0, encode(sum, MAX_ENTRY_BYTES)]] : []),
     result: () => () => {
       for (const settle of settled) settle();
     },

@@ -28,7 +28,7 @@ export const KEY_VALUE_LIMITS: KeyValueLimits = {
 /** Bytes of a key in UTF-8. Firestore allows 1,500 for an id, in which a dot and a slash count twice. */
 export const MAX_KEY_BYTES = 512;
 /** Bytes of a value as JSON, in which bytes are base64: a value is one document, of 1 MiB in Firestore. */
-export const MAX_VALUE_BYTES = 1_000_000;
+export const MAX_ENTRY_BYTES = 1_000_000;
 /** Keys that one transaction reads and writes: with their accounts they are one commit of the store. */
 export const MAX_TRANSACTION_KEYS = 64;
 /** Bytes of the values that one transaction writes: Firestore takes 10 MiB, with the ids. */
