@@ -156,7 +156,13 @@ async function assembled(parts: Omit<LeasedParts, 'assembly' | 'control' | 'toke
     clock,
     log,
   });
-  return new LeasedCompanion({ ...parts, assembly, control, tokens });
+  try {
+    return new LeasedCompanion({ ...parts, assembly, control, tokens });
+  } catch (error) {
+    // Such as a module of the program that has the name of a built-in one.
+    await control.close();
+    throw error;
+  }
 }
 
 interface LateAccess {
@@ -193,7 +199,6 @@ class LeasedCompanion implements CloudCompanion {
   readonly #bus: Bus;
   #domain: Domain | undefined;
   #opening: Promise<void> = Promise.resolve();
-  #announcements: ModuleAnnouncements | undefined;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -276,13 +281,6 @@ class LeasedCompanion implements CloudCompanion {
       },
       modules,
     );
-    this.#announcements = ModuleAnnouncements.start({
-      registry: this.#builtIn.registry,
-      services: assembly.services,
-      url: config.CMBS_PUBLIC_URL ?? '',
-      clock,
-      log,
-    });
     this.#running = this.#run();
   }
 
@@ -342,8 +340,6 @@ class LeasedCompanion implements CloudCompanion {
     control.stopTaking();
     this.#stop.abort();
     await this.#running;
-    // A store that does not answer must not delay the end.
-    await untilOr(this.#announcements?.close() ?? Promise.resolve(), clock, STORE_CLOSE_MS);
     await control.close();
     await this.#modules?.close();
     await opened?.close();
@@ -458,6 +454,14 @@ class LeasedCompanion implements CloudCompanion {
       isAlone: false,
       limits: schedules,
     });
+    // A standby would only write the same records again.
+    const announcements = ModuleAnnouncements.start({
+      registry: this.#builtIn.registry,
+      services: assembly.services,
+      url: config.CMBS_PUBLIC_URL ?? '',
+      clock,
+      log,
+    });
     try {
       this.#current = companion;
       control.serve(companion);
@@ -467,7 +471,9 @@ class LeasedCompanion implements CloudCompanion {
     } finally {
       this.#current = undefined;
       control.serve(undefined);
-      await Promise.all([companion.close(), runner.close(this.#drainMs(lease))]);
+      // A store that does not answer must not delay the end.
+      const announced = untilOr(announcements.close(), clock, STORE_CLOSE_MS);
+      await Promise.all([companion.close(), runner.close(this.#drainMs(lease)), announced]);
     }
   }
 }

@@ -12,18 +12,14 @@ import { inSpan, type Traceparent } from '../trace';
 import { VERSION } from '../version';
 import { untilOr } from '../waiting';
 import type { CallRoom } from './call-room';
+import { ABORTED, CallTime, isPromise, resultOrAbort } from './call-time';
+import { checkModule, isServiceName } from './check-module';
 import { Fault, FAULT } from './fault';
 import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Outcome } from './protocol';
 import { fitted } from './signature';
 import { CallStatistics, type MethodStatistics } from './statistics';
 import type { Value } from './value';
-
-/** Names of modules and methods, which a folder can have; a leading underscore or a dot is not allowed. */
-const NAME = /^[A-Za-z][A-Za-z0-9_]{0,254}$/;
-
-/** A prefix that JSON-RPC reserves for itself (JSON-RPC 2.0 §4.1). */
-const RESERVED_NAME = 'rpc';
 
 /** Milliseconds after which a call is logged as slow, when the program does not say. */
 export const SLOW_CALL_MS = 1000;
@@ -252,11 +248,11 @@ export class Services {
     const known = this.#methods.get(methodName);
     const [module = ''] = methodName.split('.', 1);
     // A client would take "there is no such method" as final.
-    if (known === undefined && this.#isLoading && NAME.test(module) && !this.#builtIn.has(module)) {
+    if (known === undefined && this.#isLoading && isServiceName(module) && !this.#builtIn.has(module)) {
       const text = `${methodName.slice(0, MAX_SHOWN_NAME_LENGTH)} may still come: the program is starting; try again soon.`;
       throw new Fault(FAULT.refused, text, { code: 'unavailable' });
     }
-    if (known !== undefined || this.#source === undefined || !NAME.test(module))
+    if (known !== undefined || this.#source === undefined || !isServiceName(module))
       return known ?? this.#find(methodName);
     if (!this.#builtIn.has(module)) {
       const refreshed = this.refresh(module);
@@ -314,8 +310,8 @@ export class Services {
     const outcome = fault === undefined ? 'answer' : 'fault';
     // Names that nobody has registered come from callers, without a bound on their number.
     if (this.#methods.has(methodName)) {
-      this.#statistics.add(methodName, ms, fault);
-      this.#histograms.observe('cmbs_method_seconds', { method: methodName, outcome }, ms / 1000);
+      const isCounted = this.#statistics.add(methodName, ms, fault);
+      if (isCounted) this.#histograms.observe('cmbs_method_seconds', { method: methodName, outcome }, ms / 1000);
     }
     const line = {
       event: 'call',
@@ -403,86 +399,5 @@ export class Services {
     };
     const shown = `${text}\nCalled by ${kind}:${name}${client}.\n${stack}`;
     return new Fault(FAULT.internalError, shown, data, { cause: thrown, correlationId });
-  }
-}
-
-/** @throws Error that says what is wrong with a module */
-export function checkModule({ name, methods }: ServiceModule): void {
-  if (!NAME.test(name) || name.toLowerCase() === RESERVED_NAME) {
-    throw new Error(`${JSON.stringify(name)} cannot be a module's name.`);
-  }
-  for (const [method, described] of Object.entries(methods)) checkMethod(`${name}.${method}`, method, described);
-}
-
-/** Whether a text can be the name of a module or of a method. */
-export const isServiceName = (text: string): boolean => NAME.test(text);
-
-function checkMethod(fullName: string, name: string, { documentation, signatures }: ServiceMethod): void {
-  if (!NAME.test(name)) throw new Error(`${JSON.stringify(fullName)} cannot be a method's name.`);
-  if (documentation.trim() === '') throw new Error(`${fullName} has no documentation; remote callers need it.`);
-  if (signatures.length === 0 || signatures.some((types) => types.length === 0)) {
-    throw new Error(`${fullName} needs at least one signature, and each a type of result.`);
-  }
-}
-
-/**
- * The time of a call: until its caller leaves, or its deadline. The signal is made on first use, since many methods answer
- * at once, and a signal takes longer than they do.
- */
-class CallTime {
-  readonly #clock: Clock;
-  readonly #ms: number;
-  readonly #caller: AbortSignal;
-  readonly #deadline = { isOver: false };
-  #hasEnded = false;
-  #signal: AbortSignal | undefined;
-  #cancel: () => void = () => undefined;
-
-  constructor(clock: Clock, ms: number, caller: AbortSignal) {
-    this.#clock = clock;
-    this.#ms = ms;
-    this.#caller = caller;
-  }
-
-  get signal(): AbortSignal {
-    if (this.#signal === undefined) {
-      // A method may look at the signal after it has answered.
-      if (this.#hasEnded) return this.#caller;
-      const controller = new AbortController();
-      this.#cancel = this.#clock.after(this.#ms, () => {
-        this.#deadline.isOver = true;
-        controller.abort();
-      });
-      this.#signal = AbortSignal.any([this.#caller, controller.signal]);
-    }
-    return this.#signal;
-  }
-
-  /** Whether the deadline has passed. */
-  get isOver(): boolean {
-    return this.#deadline.isOver;
-  }
-
-  end(): void {
-    this.#hasEnded = true;
-    this.#cancel();
-  }
-}
-
-const isPromise = (value: Promise<Value> | Value): value is Promise<Value> =>
-  typeof (value as { readonly then?: unknown } | null)?.then === 'function';
-
-const ABORTED = Symbol('aborted');
-
-async function resultOrAbort<T>(running: Promise<T>, signal: AbortSignal): Promise<T | typeof ABORTED> {
-  let onAbort = (): void => undefined;
-  const aborted = new Promise<typeof ABORTED>((resolve) => {
-    onAbort = () => resolve(ABORTED);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([running, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

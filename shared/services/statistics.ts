@@ -8,7 +8,7 @@ import type { Fault } from './fault';
 import type { ServiceMethod } from './module';
 import type { Value } from './value';
 
-/** Methods that have statistics of their own: twice as many as any deployment has had. The others are not counted. */
+/** Methods that have statistics of their own, also of modules that are gone. Further ones are not counted. */
 const MAX_METHODS = 10_000;
 
 /** What happened to the calls of one method. */
@@ -93,11 +93,11 @@ export class CallStatistics {
     return this.#since;
   }
 
-  /** Counts a call that has ended. */
-  add(method: string, ms: number, fault: Fault | undefined): void {
+  /** Counts a call that has ended; false for a method beyond those that have statistics. */
+  add(method: string, ms: number, fault: Fault | undefined): boolean {
     let counts = this.#methods.get(method);
     if (counts === undefined) {
-      if (this.#methods.size >= MAX_METHODS) return;
+      if (this.#methods.size >= MAX_METHODS) return false;
       const histogram = new Array<number>(CALL_SECONDS.length + 1).fill(0);
       counts = { calls: 0, faults: 0, totalMs: 0, longestMs: 0, histogram };
       this.#methods.set(method, counts);
@@ -108,9 +108,10 @@ export class CallStatistics {
     const at = CALL_SECONDS.findIndex((bound) => ms / 1000 <= bound);
     const slot = at < 0 ? CALL_SECONDS.length : at;
     counts.histogram[slot] = (counts.histogram[slot] ?? 0) + 1;
-    if (fault === undefined) return;
+    if (fault === undefined) return true;
     counts.faults += 1;
     counts.lastError = { code: fault.code, text: fault.message, at: new Date(this.#clock.now()) };
+    return true;
   }
 
   /** The methods that were called, sorted by name. */

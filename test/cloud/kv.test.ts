@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { newId, systemClock } from '@cmbs/shared';
 import { KeyValues } from '@cmbs/shared/services';
-import type { Database } from '../../shared/services/kv/key-values';
+import type { Database } from '../../shared/services/kv/database';
 import { moduleScope, SLOTS } from '../../shared/services/kv/places';
 import { keyValueContract } from '../contract/kv-contract';
 import { readDocument, section } from '../documents/markdown';

@@ -3,7 +3,7 @@ import { CmbsError, newId, systemClock } from '@cmbs/shared';
 import { ExactNumber } from '@cmbs/shared/exact-json';
 import { KeyValues, type Value } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
-import type { Database } from '../../shared/services/kv/key-values';
+import type { Database } from '../../shared/services/kv/database';
 import type { KeyValueLimits } from '../../shared/services/kv/limits';
 import { callerScope, moduleScope, type Scope, scopeNamed } from '../../shared/services/kv/places';
 import fc from '../property';

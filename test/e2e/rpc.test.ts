@@ -6,6 +6,7 @@ import Ajv from 'ajv';
 import { silentLog, VERSION, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
 import { PATIENCE_MS } from '../patience';
 import { becomes } from '../waits';
+import { MEMBER, MESSAGE } from './harness';
 import { faultIn, valueIn, valueOf } from '../unit/xml-rpc-support';
 import { RpcStack, xmlCall } from './rpc-support';
 
@@ -346,6 +347,26 @@ describe('the calls of one request', () => {
     expect(result).toHaveLength(1000);
     expect(result[0]).toEqual([expect.any(String)]);
     expect(result.at(-1)).toMatchObject({ faultCode: -32603 });
+  });
+});
+
+describe('text where a method takes bytes', () => {
+  const asXml = ['<value><string>a</string></value>', '<value><string>dGV4dA==</string></value>'];
+
+  it('is base64 in JSON-RPC, and stays text in XML-RPC, which has bytes', async () => {
+    // The stack has no files; the arguments are checked before.
+    expect(await stack.call('file.put', ['a', 'dGV4dA=='])).toMatchObject({ code: -32000 });
+    expect((await stack.xml('file.put', asXml)).text).toContain('<int>-32602</int>');
+  });
+
+  it('stays text in a message with XML-RPC too', async () => {
+    await stack.ask('PUT', '/cmbs/member/one', { kind: MEMBER, attributes: { 'cmbs.member.state': 'active' } });
+    await stack.ask('PUT', '/cmbs/message/text', {
+      kind: MESSAGE,
+      attributes: { 'cmbs.message.message_content': xmlCall('file.put', asXml) },
+    });
+    const { json } = await stack.ask('POST', '/cmbs/message/text?action=execute', { attributes: { from: 'one' } });
+    expect(JSON.stringify(json)).toContain('<int>-32602</int>');
   });
 });
 

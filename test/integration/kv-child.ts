@@ -9,7 +9,7 @@ import { newId, systemClock } from '@cmbs/shared';
 import { KeyValues } from '@cmbs/shared/services';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Commit, Database } from '../../shared/services/kv/key-values';
+import type { Commit, Database } from '../../shared/services/kv/database';
 import { moduleScope } from '../../shared/services/kv/places';
 import { transact } from '../../shared/services/modules/transact';
 

@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   ConfigError,
   readCloudConfig,
@@ -230,6 +233,21 @@ describe('the configuration', () => {
     ],
   ])('refuses settings of modules and faults that do not fit together: %j', (env, says) => {
     expect(problems(env)).toContain(says);
+  });
+
+  it('refuses files in the data directory, also through a link', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'cmbs-config-'));
+    try {
+      mkdirSync(join(directory, 'data', 'files'), { recursive: true });
+      symlinkSync(join(directory, 'data', 'files'), join(directory, 'link'));
+      const env = { CMBS_DATA_DIR: join(directory, 'data') };
+      for (const files of ['link', 'link/later', 'data/later']) {
+        expect(problems({ ...env, CMBS_FILES_DIR: join(directory, files) })).toContain('must be apart');
+      }
+      expect(readConfig({ ...env, CMBS_FILES_DIR: join(directory, 'files') }).CMBS_FILES_DIR).toBeDefined();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('shows stacks in production only with a second setting', () => {

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { CmbsError } from '../../errors';
 import { argumentIn, requireCount, stepIn, textIn } from '../kv/arguments';
-import type { Database, KeyValues, OperationOptions } from '../kv/key-values';
+import type { Database, OperationOptions } from '../kv/database';
+import type { KeyValues } from '../kv/key-values';
 import { callerName, moduleScope, sessionOwner } from '../kv/places';
 import type { PortCaller, PortFunction, PortFunctionTable } from '../port-function';
 import type { Value } from '../value';

@@ -2,7 +2,8 @@
 import { CmbsError } from '../../errors';
 import type { Principal } from '../../principal';
 import { requireCount, stepIn, textIn } from '../kv/arguments';
-import type { AnyEntry, Database, Entry, EntryPage, KeyValues } from '../kv/key-values';
+import type { AnyEntry, Database, Entry, EntryPage } from '../kv/database';
+import type { KeyValues } from '../kv/key-values';
 import { callerScope, type Scope, scopeNamed } from '../kv/places';
 import type { MethodFlags, ServiceContext, ServiceMethod, ServiceModule } from '../module';
 import type { Struct, Value } from '../value';

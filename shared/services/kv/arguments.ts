@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { Fault, FAULT } from '../fault';
 import { fitsI8, type Value } from '../value';
-import { wholeIn } from './key-values';
+import { wholeIn } from './database';
 
 const wrong = (what: string): Fault => new Fault(FAULT.invalidParams, what);
 

@@ -7,7 +7,8 @@ import { CmbsError } from '../../errors';
 import { callerKey, type Authorize, type Principal } from '../../principal';
 import type { Page, Store } from '../../store';
 import { Fault, FAULT } from '../fault';
-import { isServiceName, type Services } from '../services';
+import { isServiceName } from '../check-module';
+import type { Services } from '../services';
 import { encodedText } from '../stored-value';
 import type { Value } from '../value';
 import {

@@ -13,7 +13,7 @@ import { becomes, within } from '../../waits';
 import { bundleProgram } from '../bundled-program';
 import { freePort } from '../free-port';
 import { eventually } from '../../e2e/harness';
-import { Modules, moduleOf, WorkerProgram, writeModule } from './support';
+import { Modules, moduleOf, moduleReturning, WorkerProgram, writeModule } from './support';
 import { serveStore } from './shared-store';
 import { MemoryStore } from '../../../examples/extending/memory-store';
 
@@ -139,7 +139,7 @@ describe('the local stack with a directory of modules', () => {
   it('gives a module the files and the services of the program', async () => {
     writeModule(
       directory,
-      'keeper',
+      'archive',
       moduleOf({
         keep: `async ({ file }, [name, text]) => {
           await file.put(name, Buffer.from(text));
@@ -152,12 +152,12 @@ describe('the local stack with a directory of modules', () => {
         escape: `({ file }) => file.read('../secret')`,
       }),
     );
-    expect(await call('keeper.keep', ['note', 'text'])).toEqual({
+    expect(await call('archive.keep', ['note', 'text'])).toEqual({
       id: 1,
       result: ['text', createHash('md5').update('text').digest('hex'), 4],
     });
-    expect(await call('keeper.publish', ['mine'])).toEqual({ id: 1, result: [1, true] });
-    expect(await call('keeper.escape', [])).toMatchObject({
+    expect(await call('archive.publish', ['mine'])).toEqual({ id: 1, result: [1, true] });
+    expect(await call('archive.escape', [])).toMatchObject({
       error: { code: -32000, data: { code: 'bad_request' } },
     });
   });
@@ -200,6 +200,49 @@ describe('the local stack with a directory of modules', () => {
       error: { code: -32000, data: { code: 'not_found' } },
     });
   });
+});
+
+it('methods of modules are unavailable, and not unknown, while the local stack starts', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'cmbs-stack-'));
+  const modules = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+  writeModule(modules, 'slow', moduleReturning(1, 'export const startup = (server) => server.test.wait();'));
+  let go = (): void => undefined;
+  const waiting = new Promise<null>((resolve) => (go = () => resolve(null)));
+  const port = await freePort();
+  const call = async (): Promise<JsonObject | undefined> => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/rpc`, {
+        method: 'POST',
+        signal: AbortSignal.timeout(PATIENCE_MS),
+        body: '{"jsonrpc":"2.0","id":1,"method":"slow.value"}',
+      });
+      return (await response.json()) as JsonObject;
+    } catch {
+      return undefined; // it does not listen yet
+    }
+  };
+  const starting = startStack({
+    config: readConfig({
+      PORT: String(port),
+      CMBS_DATA_DIR: data,
+      CMBS_PORT_RANGE: '1024-65535',
+      CMBS_MODULES_DIR: modules,
+    }),
+    log: silentLog,
+    modules: { workerFile: worker.path, functions: { 'test.wait': () => waiting } },
+  });
+  try {
+    const first = await eventually(call, (answer) => answer !== undefined, 'the endpoint answers');
+    expect(first).toMatchObject({ error: { code: -32000, data: { code: 'unavailable' } } });
+    go();
+    await starting;
+    expect(await call()).toMatchObject({ result: 1 });
+  } finally {
+    go();
+    await (await starting).close();
+    rmSync(data, { recursive: true });
+    rmSync(modules, { recursive: true });
+  }
 });
 
 it.each([

@@ -36,6 +36,8 @@ export interface HostSettings {
   /** Content of the file of settings. */
   readonly settingsText?: string;
   readonly withoutEsbuild?: boolean;
+  /** Whether the directory may change; yes when absent. */
+  readonly changes?: boolean;
 }
 
 /** The built worker, once for a suite. */
@@ -135,6 +137,7 @@ export class Modules {
       newId,
       log: this.log,
       errors,
+      ...(settings.changes === undefined ? {} : { changes: settings.changes }),
       settingsFile,
       workerFile: this.#worker.path,
       esbuild: settings.withoutEsbuild === true ? undefined : require.resolve('esbuild'),

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { FAULT } from '@cmbs/shared/services';
 import { ExactNumber } from '@cmbs/shared/exact-json';
 import type { Value } from '@cmbs/shared/services';
@@ -21,6 +23,21 @@ const started = (name: string): number =>
     .length;
 
 describe('the thread of a module', () => {
+  it('is tried again for a module of the program that could not be loaded, though its folder does not change', async () => {
+    const flag = join(modules.directory, '.ready');
+    modules.write(
+      'late/index.mjs',
+      `import { existsSync } from 'node:fs';
+if (!existsSync(${JSON.stringify(flag)})) throw new Error('not yet');
+export const methods = { value: { documentation: 'D.', signatures: ['int'], call: () => 1 } };`,
+    );
+    await modules.open({ changes: false });
+    expect(modules.services.has('late')).toBe(false);
+    writeFileSync(flag, '');
+    await becomes(() => modules.services.has('late'), 'the module is loaded');
+    await expect(modules.call('late.value')).resolves.toBe(1);
+  });
+
   it('does not stop the calls of other modules while it is blocked, and its calls time out', async () => {
     modules.write(
       'busy/index.mjs',
