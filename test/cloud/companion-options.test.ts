@@ -13,6 +13,7 @@ import { readConfig } from '@cmbs/shared/config';
 import type { ServiceModule } from '@cmbs/shared/services';
 import { line } from '../../examples/extending/line-codec';
 import { memoryExchange } from '../../examples/extending/memory-exchange';
+import { freePort } from '../integration/free-port';
 import { PATIENCE_MS } from '../patience';
 import { cloudEnvironment, configOf } from './deployment';
 import { PATIENT_LIMITS } from './patient-limits';
@@ -27,6 +28,19 @@ const weather: ServiceModule = {
     forecast: { documentation: 'Tells the weather.', signatures: [['array']], call: () => ['sun'] },
   },
 };
+
+describeOnEmulators('a companion whose program adds a module with the name of a built-in one', (hosts) => {
+  test('does not start, and leaves its control port free', async () => {
+    const port = await freePort();
+    const config = configOf({ ...(await cloudEnvironment(hosts)), CMBS_CONTROL_PORT: String(port) });
+    const options = { config, log: silentLog, limits: PATIENT_LIMITS };
+    const services = [{ ...weather, name: 'kv' }];
+    await expect(startCloudCompanion({ ...options, services })).rejects.toThrow('There is a module kv already.');
+    const companion = await startCloudCompanion(options);
+    expect(new URL(companion.url).port).toBe(String(port));
+    await companion.close();
+  });
+});
 
 describeOnEmulators('a companion assembled by a program', (hosts) => {
   const asked: string[] = [];
